@@ -1,0 +1,1 @@
+"""Stage 1, text in, typed documents out: files, watching, YAML with positions, strict decoding."""

@@ -1,0 +1,164 @@
+"""Who is asking (Proxy), and the only part of it that rendering may see (Scope).
+
+Istio's node id and metadata are understood as they are, so its bootstraps fit:
+`router~10.0.0.7~web-1.default~default.svc.cluster.local` with NAMESPACE, LABELS, INTERCEPTION_MODE and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Role(StrEnum):
+    """What a proxy does: stands at the edge, or beside a workload."""
+
+    GATEWAY = "gateway"
+    SIDECAR = "sidecar"
+
+
+class Capture(StrEnum):
+    """How a sidecar's traffic reaches it: real listeners on loopback, or redirection by the kernel."""
+
+    NONE = "none"
+    REDIRECT = "redirect"
+
+
+class Client(StrEnum):
+    """The kind of xDS client: Envoy, or a gRPC library without a proxy."""
+
+    ENVOY = "envoy"
+    GRPC = "grpc"
+
+
+Labels = tuple[tuple[str, str], ...]
+"""Labels as a sorted, hashable value."""
+
+GATEWAY_LABELS = {"istio": "ingressgateway"}
+"""The labels of a gateway that names none."""
+
+_ROLE_OF_NODE_TYPE = {"router": Role.GATEWAY, "sidecar": Role.SIDECAR}
+NODE_TYPE_OF_ROLE = {role: node_type for node_type, role in _ROLE_OF_NODE_TYPE.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Locality:
+    """Where a proxy or an endpoint runs: `region/zone/subzone`, any tail of it empty."""
+
+    region: str = ""
+    zone: str = ""
+    subzone: str = ""
+
+    @staticmethod
+    def parse(text: str) -> Locality:
+        """`eu/eu-1/rack7`; missing parts are empty, further ones are left out."""
+        return Locality(*(text.split("/") + ["", "", ""])[:3])
+
+    def __str__(self) -> str:
+        return "/".join((self.region, self.zone, self.subzone)).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Every property of a proxy that some renderer reads. Proxies of equal scope share one Snapshot.
+
+    `labels` are only those that some selector looks at. `bind` is the address of a sidecar's own listeners in capture
+    mode NONE; `port_map` says which written port is served on which real one.
+    """
+
+    role: Role
+    namespace: str
+    labels: Labels = ()
+    capture: Capture = Capture.NONE
+    bind: str = "127.0.0.1"
+    port_map: tuple[tuple[int, int], ...] = ()
+    client: Client = Client.ENVOY
+
+    def real_port(self, written: int) -> int:
+        """The port to listen on for a port as it is written."""
+        return dict(self.port_map).get(written, written)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A client as it introduced itself. Everything here is a claim until the channel has verified it."""
+
+    id: str
+    role: Role
+    namespace: str
+    name: str
+    ip: str = ""
+    labels: Labels = ()
+    locality: Locality = Locality()
+    capture: Capture = Capture.REDIRECT
+    bind: str = "127.0.0.1"
+    port_map: tuple[tuple[int, int], ...] = ()
+    client: Client = Client.ENVOY
+    version: str = ""
+
+    def scope(self, label_keys: frozenset[str]) -> Scope:
+        """The projection that rendering sees; `label_keys` are the labels that some selector looks at."""
+        return Scope(
+            role=self.role,
+            namespace=self.namespace,
+            labels=tuple((key, value) for key, value in self.labels if key in label_keys),
+            capture=self.capture,
+            bind=self.bind,
+            port_map=self.port_map,
+            client=self.client,
+        )
+
+
+def labels(of: Mapping[str, Any]) -> Labels:
+    """Labels as a sorted tuple; values that are not strings are written as strings."""
+    return tuple(sorted((str(key), str(value)) for key, value in of.items()))
+
+
+def introduce(
+    node_id: str,
+    metadata: Mapping[str, Any],
+    locality: Locality = Locality(),
+    user_agent: str = "",
+    user_agent_version: str = "",
+) -> Proxy:
+    """The Proxy behind an xDS node.
+
+    A plain id is a gateway in namespace `default` with the labels of its metadata. Raises ValueError for an empty id,
+    and for one in Istio's form whose type we do not serve.
+    """
+    if not node_id:
+        raise ValueError("the node has no id")
+    role, ip, name, namespace = Role.GATEWAY, "", node_id, "default"
+    parts = node_id.split("~")
+    if len(parts) == 4:
+        if parts[0] not in _ROLE_OF_NODE_TYPE:
+            known = " or ".join(_ROLE_OF_NODE_TYPE)
+            raise ValueError(f"node type {parts[0]!r} is not served; it must be {known}")
+        role, ip, name = _ROLE_OF_NODE_TYPE[parts[0]], parts[1], parts[2].partition(".")[0]
+        namespace = parts[3].partition(".")[0] or "default"
+    written = metadata.get("LABELS")
+    client = metadata.get("GENERATOR") == "grpc" or user_agent.lower().startswith("grpc")
+    return Proxy(
+        id=node_id,
+        role=role,
+        namespace=str(metadata.get("NAMESPACE") or namespace),
+        name=name,
+        ip=ip,
+        labels=labels(written) if isinstance(written, Mapping) else (),
+        locality=locality,
+        capture=Capture.NONE if metadata.get("INTERCEPTION_MODE") == "NONE" else Capture.REDIRECT,
+        bind=str(metadata.get("LEGATION_BIND") or "127.0.0.1"),
+        port_map=_port_map(metadata.get("LEGATION_PORT_MAP")),
+        client=Client.GRPC if client else Client.ENVOY,
+        version=user_agent_version,
+    )
+
+
+def _port_map(written: Any) -> tuple[tuple[int, int], ...]:
+    """`{"80": 8080}`; entries that are not ports are no one's and are left out."""
+    if not isinstance(written, Mapping):
+        return ()
+    pairs = ((str(key), str(value).removesuffix(".0")) for key, value in written.items())
+    return tuple(sorted((int(key), int(value)) for key, value in pairs if key.isdigit() and value.isdigit()))

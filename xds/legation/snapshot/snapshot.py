@@ -1,0 +1,125 @@
+"""A Snapshot is everything that proxies of one scope are served, as versioned bytes; a Change is what differs from the last.
+
+Versions are content hashes, so that two replicas, and a server before and after its restart, agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from legation.model.meta import Key
+
+Ref = tuple[str, str]
+"""Another resource, by type URL and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One xDS resource. `body` is the serialised `google.protobuf.Any`, made once and shared by every stream.
+
+    `refs` are the resources that a client asks for, or sends traffic to, because of this one (a listener's routes, a
+    route's clusters, a cluster's endpoints); `origins` are the documents it was made from.
+    """
+
+    type_url: str
+    name: str
+    body: bytes
+    version: str
+    refs: frozenset[Ref] = frozenset()
+    origins: tuple[Key, ...] = ()
+
+
+def resource(type_url: str, name: str, body: bytes, refs: Iterable[Ref] = (), origins: Iterable[Key] = ()) -> Resource:
+    """A Resource with its version: the hash of its bytes (64 bits of BLAKE2b, in hex)."""
+    return Resource(
+        type_url, name, body, blake2b(body, digest_size=8).hexdigest(), frozenset(refs), tuple(dict.fromkeys(origins))
+    )
+
+
+Change = Mapping[str, frozenset[str]]
+"""By type URL, the names that were added, changed or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """By type URL: name → Resource, and the version of the type as a whole.
+
+    A type that is not in `resources` has none. `revision` names the World that it was rendered from.
+    """
+
+    resources: Mapping[str, Mapping[str, Resource]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+
+    def of(self, type_url: str) -> Mapping[str, Resource]:
+        """The resources of a type by name; empty for a type that we do not have."""
+        return self.resources.get(type_url, {})
+
+    def version(self, type_url: str) -> str:
+        """The type's version: a hash of the set of its resources, and of nothing else."""
+        return self.versions.get(type_url, _EMPTY)
+
+
+def snapshot(resources: Iterable[Resource], revision: str = "") -> Snapshot:
+    """A Snapshot of just these resources.
+
+    Raises ValueError if two of a type share a name.
+    """
+    listed = list(resources)
+    made, _ = evolve(Snapshot(), listed, (), revision)
+    if sum(map(len, made.resources.values())) != len(listed):
+        raise ValueError("two resources of one type have the same name")
+    return made
+
+
+def evolve(
+    old: Snapshot, put: Iterable[Resource], removed: Iterable[Ref], revision: str = ""
+) -> tuple[Snapshot, Change]:
+    """The Snapshot after `put` and `removed`, sharing what did not change, and the names that really differ.
+
+    Its cost follows the change (and, for each type touched, a shallow copy of the name table).
+    """
+    tables: dict[str, dict[str, Resource]] = {}
+    sums: dict[str, int] = {}
+    changed: dict[str, set[str]] = {}
+
+    def table(type_url: str) -> dict[str, Resource]:
+        if type_url not in tables:
+            tables[type_url] = dict(old.of(type_url))
+            sums[type_url] = int(old.version(type_url), 16)
+        return tables[type_url]
+
+    for type_url, name in removed:
+        gone = table(type_url).pop(name, None)
+        if gone is not None:
+            sums[type_url] -= _weight(gone)
+            changed.setdefault(type_url, set()).add(name)
+    for new in put:
+        before = table(new.type_url).get(new.name)
+        tables[new.type_url][new.name] = new
+        if before is None or before.version != new.version:
+            sums[new.type_url] += _weight(new) - (_weight(before) if before else 0)
+            changed.setdefault(new.type_url, set()).add(new.name)
+    versions = {type_url: f"{total % _MODULUS:032x}" for type_url, total in sums.items()}
+    made = Snapshot({**old.resources, **tables}, {**old.versions, **versions}, revision or old.revision)
+    return made, {
+        type_url: frozenset(name for name in names if _differs(old, made, type_url, name))
+        for type_url, names in changed.items()
+        if any(_differs(old, made, type_url, name) for name in names)
+    }
+
+
+_MODULUS = 1 << 128
+_EMPTY = "0" * 32
+
+
+def _differs(old: Snapshot, new: Snapshot, type_url: str, name: str) -> bool:
+    before, after = old.of(type_url).get(name), new.of(type_url).get(name)
+    return (before.version if before else None) != (after.version if after else None)
+
+
+def _weight(of: Resource) -> int:
+    """A resource's share in its type's version: a sum needs no order, and changes with one term, whatever the others."""
+    return int.from_bytes(blake2b(f"{of.name}\0{of.version}".encode(), digest_size=16).digest(), "big")

@@ -1,0 +1,47 @@
+"""Who has what: plain frozen values, made by the streams, shown by the console, the command line and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """What one stream knows of one resource type. Versions are type versions, "" for none yet.
+
+    `sent` is the newest version that was sent, `acked` the newest that the client took, `nacked` the one that it
+    refused last and `error` the client's own words for it ("" once it took something newer). `pending` counts the
+    responses that are not answered yet, `since` is when the oldest of them was sent (seconds, the stream's clock).
+    """
+
+    sent: str = ""
+    acked: str = ""
+    nacked: str = ""
+    error: str = ""
+    pending: int = 0
+    since: float | None = None
+
+    @property
+    def synced(self) -> bool:
+        """The client took everything that it was sent."""
+        return self.sent == self.acked and not self.error
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """One connected client: who it says it is, and its state per type (by short name: `cds`, `eds`, …)."""
+
+    id: str
+    role: str
+    namespace: str
+    variant: str
+    peer: str = ""
+    version: str = ""
+    connected: bool = True
+    types: Mapping[str, TypeStatus] = field(default_factory=dict)
+
+    @property
+    def synced(self) -> bool:
+        """Every type is."""
+        return all(status.synced for status in self.types.values())

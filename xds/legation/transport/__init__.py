@@ -1,0 +1,1 @@
+"""Stage 6, gRPC: the discovery services, health, reflection, drain."""
