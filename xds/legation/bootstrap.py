@@ -103,6 +103,17 @@ _FROM_ADS = {
 _KEEPALIVE = {"interval": "30s", "timeout": "10s"}
 """Without pings Envoy never notices a server that is gone without a word."""
 
+_BY_NAME = {
+    "name": "envoy.clusters.dns",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
+        "dns_lookup_family": "V4_PREFERRED",
+        "dns_refresh_rate": "2s",
+        "dns_failure_refresh_rate": {"base_interval": "0.2s", "max_interval": "2s"},
+    },
+}
+"""A server that moves (a container made anew) is found as soon as one that comes back."""
+
 
 def _node(options: Options) -> dict[str, Any]:
     labels = dict(options.labels) or (GATEWAY_LABELS if options.role is Role.GATEWAY else {})
@@ -129,16 +140,9 @@ def _node(options: Options) -> dict[str, Any]:
 def _xds_cluster(xds: str) -> dict[str, Any]:
     address = _address(xds, "xds", lowest_port=1)
     is_name = "socket_address" in address and not _is_ip(address["socket_address"]["address"])
-    # A server that moves (a container made anew) is looked up soon; one that has no name yet, sooner.
-    by_name = {
-        "dns_lookup_family": "V4_PREFERRED",
-        "dns_refresh_rate": "2s",
-        "dns_failure_refresh_rate": {"base_interval": "0.2s", "max_interval": "2s"},
-    }
     return {
         "name": XDS_CLUSTER,
-        "type": "STRICT_DNS" if is_name else "STATIC",
-        **(by_name if is_name else {}),
+        **({"cluster_type": _BY_NAME} if is_name else {"type": "STATIC"}),
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
