@@ -7,7 +7,7 @@ Istio's node id and metadata are understood as they are, so its bootstraps fit:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -54,7 +54,7 @@ class Locality:
     @staticmethod
     def parse(text: str) -> Locality:
         """`eu/eu-1/rack7`; missing parts are empty, further ones are left out."""
-        return Locality(*(text.split("/") + ["", "", ""])[:3])
+        return Locality(*[*text.split("/"), "", "", ""][:3])
 
     def __str__(self) -> str:
         return "/".join((self.region, self.zone, self.subzone)).rstrip("/")
@@ -65,7 +65,8 @@ class Scope:
     """Every property of a proxy that some renderer reads. Proxies of equal scope share one Snapshot.
 
     `labels` are only those that some selector looks at. `bind` is the address of a sidecar's own listeners in capture
-    mode NONE; `port_map` says which written port is served on which real one.
+    mode NONE; `port_map` says which written port is served on which real one; without `reuse_port` a second proxy on
+    the same port fails loudly.
     """
 
     role: Role
@@ -74,7 +75,17 @@ class Scope:
     capture: Capture = Capture.NONE
     bind: str = "127.0.0.1"
     port_map: tuple[tuple[int, int], ...] = ()
+    reuse_port: bool = True
     client: Client = Client.ENVOY
+    hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        # A scope is part of thousands of questions; it is hashed once.
+        parts = (self.role, self.namespace, self.labels, self.capture, self.bind, self.port_map, self.reuse_port)
+        object.__setattr__(self, "hash", hash((*parts, self.client)))
+
+    def __hash__(self) -> int:
+        return self.hash
 
     def real_port(self, written: int) -> int:
         """The port to listen on for a port as it is written."""
@@ -95,6 +106,7 @@ class Proxy:
     capture: Capture = Capture.REDIRECT
     bind: str = "127.0.0.1"
     port_map: tuple[tuple[int, int], ...] = ()
+    reuse_port: bool = True
     client: Client = Client.ENVOY
     version: str = ""
 
@@ -107,6 +119,7 @@ class Proxy:
             capture=self.capture,
             bind=self.bind,
             port_map=self.port_map,
+            reuse_port=self.reuse_port,
             client=self.client,
         )
 
@@ -151,6 +164,7 @@ def introduce(
         capture=Capture.NONE if metadata.get("INTERCEPTION_MODE") == "NONE" else Capture.REDIRECT,
         bind=str(metadata.get("LEGATION_BIND") or "127.0.0.1"),
         port_map=_port_map(metadata.get("LEGATION_PORT_MAP")),
+        reuse_port=str(metadata.get("LEGATION_REUSE_PORT", "true")).lower() != "false",
         client=Client.GRPC if client else Client.ENVOY,
         version=user_agent_version,
     )

@@ -1,0 +1,198 @@
+"""Endpoints: where the requests to a service's port really go, from whichever documents say so.
+
+Sources: Istio's ServiceEntry and WorkloadEntry references; Kubernetes' EndpointSlice, Endpoints and Pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from legation.model import hosts, index, services
+from legation.model.meta import Key, Object
+from legation.model.proxy import Labels, Locality, labels
+from legation.model.recall import Reader
+from legation.model.services import Resolution, Service, ServicePort
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address behind a port. `weight` is relative to the others, at least 1."""
+
+    address: str
+    port: int
+    labels: Labels = ()
+    locality: Locality = Locality()
+    weight: int = 1
+    healthy: bool = True
+    origin: Key | None = None
+
+    def has(self, wanted: Iterable[tuple[str, str]]) -> bool:
+        """Whether it carries all of these labels."""
+        mine = dict(self.labels)
+        return all(mine.get(key) == value for key, value in wanted)
+
+
+def endpoints(reader: Reader, host: str, port: int) -> tuple[Endpoint, ...]:
+    """The endpoints of a service's port (a unit), in a stable order; an address and port appear once."""
+    service = reader.ask(services.service, host)
+    of_port = service.port(port) if service else None
+    if service is None or of_port is None:
+        return ()
+    if service.origins[0].kind == "Service":
+        found = list(_of_kubernetes(reader, service, of_port))
+    else:
+        found = list(_of_entries(reader, service, of_port))
+    unique = {(endpoint.address, endpoint.port): endpoint for endpoint in reversed(found)}
+    return tuple(
+        sorted(unique.values(), key=lambda endpoint: (str(endpoint.locality), endpoint.address, endpoint.port))
+    )
+
+
+def found_by_dns(reader: Reader, host: str, port: int) -> bool:
+    """Whether a port's endpoints are found by DNS: the service says so, or one of them has a name for an address."""
+    service = reader.ask(services.service, host)
+    if service is None or service.resolution is Resolution.DNS:
+        return service is not None
+    return any(not hosts.is_ip(endpoint.address) for endpoint in reader.ask(endpoints, host, port))
+
+
+def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Iterator[Endpoint]:
+    """Slices if there are any, else what the selector selects; WorkloadEntries beside either."""
+    slices = reader.get("slice", (service.namespace, service.name))
+    selected = _selected(reader, service.namespace, service.selector)
+    for item in slices:
+        yield from _of_slice(reader, item, port) if item.key.kind == "EndpointSlice" else _of_list(reader, item, port)
+    for item in selected:
+        if item.key.kind == "WorkloadEntry":
+            yield from _of_workload_entry(item, port, port.target, service)
+    pods = [item for item in selected if item.key.kind == "Pod"]
+    if slices:
+        return
+    for item in pods:
+        yield from _of_pod(item, port)
+    if not pods and reader.mesh.deployments_are_hosts:
+        for item in selected:
+            if item.key.kind in index.WORKLOADS and item.spec.spec.replicas != 0:
+                yield from _of_deployment(item, port)
+
+
+def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator[Endpoint]:
+    """The endpoints that are written in ServiceEntries, the workloads that they select, or the host itself."""
+    any_written = False
+    for entry in services.service_entries(reader, service):
+        written = next((mine for mine in entry.spec.ports if mine.number == port.number), None)
+        if written is None:
+            continue
+        for endpoint in entry.spec.endpoints or ():
+            any_written = True
+            number = (endpoint.ports or {}).get(written.name) or written.target_port or written.number
+            yield _entry(endpoint, number, {}, entry.key)
+        if entry.spec.workload_selector is not None:
+            any_written = True
+            selector = tuple(sorted((entry.spec.workload_selector.labels or {}).items()))
+            for item in _selected(reader, service.namespace, selector):
+                if item.key.kind == "WorkloadEntry":
+                    yield from _of_workload_entry(item, port, port.target, service)
+                elif item.key.kind == "Pod":
+                    yield from _of_pod(item, port)
+    if not any_written and service.resolution is Resolution.DNS:
+        number = port.target if isinstance(port.target, int) else port.number
+        yield Endpoint(service.host, number, origin=service.origins[0])
+
+
+_TELLING = ("app", "app.kubernetes.io/name", "app.kubernetes.io/instance", "k8s-app", "name")
+
+
+def _selected(reader: Reader, namespace: str, selector: tuple[tuple[str, str], ...]) -> list[Object]:
+    """The workloads that have all labels of a selector; none for an empty one.
+
+    Only one label is looked up, the one that is likely to tell services apart, so that a change of other workloads of
+    the namespace is not this service's business.
+    """
+    if not selector:
+        return []
+    wanted = dict(selector)
+    key = next((key for key in _TELLING if key in wanted), selector[0][0])
+    found = reader.get("workload", (namespace, key, wanted[key]))
+    return [item for item in found if wanted.items() <= index.workload_labels(item).items()]
+
+
+def _of_slice(reader: Reader, item: Object, port: ServicePort) -> Iterator[Endpoint]:
+    piece = item.spec
+    number = next((mine.port for mine in piece.ports or () if (mine.name or "") == port.name), None)
+    if number is None or piece.address_type == "FQDN":
+        return
+    for endpoint in piece.endpoints or ():
+        conditions = endpoint.conditions
+        ready = conditions is None or conditions.ready is not False
+        if not ready and conditions is not None and conditions.terminating:
+            continue
+        for address in endpoint.addresses:
+            of_pod, locality = _pod_labels(reader, item.key.namespace, endpoint.target_ref), endpoint.zone or ""
+            yield Endpoint(address, number, labels(of_pod), Locality(zone=locality), 1, ready, item.key)
+
+
+def _of_list(reader: Reader, item: Object, port: ServicePort) -> Iterator[Endpoint]:
+    """Kubernetes' older Endpoints."""
+    for subset in item.spec.subsets or ():
+        number = next((mine.port for mine in subset.ports or () if (mine.name or "") == port.name), None)
+        if number is None:
+            continue
+        for addresses, ready in ((subset.addresses or (), True), (subset.not_ready_addresses or (), False)):
+            for address in addresses:
+                of_pod = _pod_labels(reader, item.key.namespace, address.target_ref)
+                yield Endpoint(address.ip, number, labels(of_pod), healthy=ready, origin=item.key)
+
+
+def _pod_labels(reader: Reader, namespace: str, reference: Any) -> Mapping[str, str]:
+    if reference is None or reference.kind != "Pod" or not reference.name:
+        return {}
+    pods = reader.get("Pod", (namespace, reference.name))
+    return pods[0].meta.labels if pods else {}
+
+
+def _of_pod(item: Object, port: ServicePort) -> Iterator[Endpoint]:
+    status = item.spec.status
+    if status is None or not status.pod_ip or status.phase in ("Succeeded", "Failed"):
+        return
+    number = _container_port(item.spec.spec, port)
+    if number is not None:
+        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), origin=item.key)
+
+
+def _of_deployment(item: Object, port: ServicePort) -> Iterator[Endpoint]:
+    template = item.spec.spec.template
+    number = _container_port(template.spec, port)
+    if number is not None:
+        yield Endpoint(item.key.name, number, labels(template.metadata.labels or {}), origin=item.key)
+
+
+def _container_port(pod: Any, port: ServicePort) -> int | None:
+    """The real port: a number as it is, a name by the containers' ports."""
+    if isinstance(port.target, int):
+        return port.target
+    containers = (pod.containers or ()) if pod is not None else ()
+    named = (mine for container in containers for mine in container.ports or () if mine.name == port.target)
+    return next((mine.container_port for mine in named), None)
+
+
+def _of_workload_entry(
+    item: Object, port: ServicePort, target: int | str | None, service: Service
+) -> Iterator[Endpoint]:
+    """A WorkloadEntry behind a service: its own port of that name first, then the service's target port."""
+    own = item.spec.ports or {}
+    number = own.get(port.name)
+    if number is None and isinstance(target, str):
+        number = own.get(target)
+    if number is None and isinstance(target, int):
+        number = target
+    if number is not None and item.spec.address:
+        yield _entry(item.spec, number, item.meta.labels, item.key)
+
+
+def _entry(spec: Any, number: int, extra: Mapping[str, str], origin: Key) -> Endpoint:
+    own = {**(spec.labels or {}), **extra}
+    written = spec.locality or own.get("istio-locality", "").replace(".", "/")
+    return Endpoint(spec.address or "", number, labels(own), Locality.parse(written), spec.weight or 1, True, origin)

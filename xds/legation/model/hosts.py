@@ -1,0 +1,67 @@
+"""Host names: short ones, wildcards, and which of several is meant.
+
+Sources: Istio's VirtualService reference ("short names"), and the order of Envoy's domain search.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+SERVICE = "service"
+"""The table of hosts that a Service or a ServiceEntry defines."""
+
+
+def is_wildcard(host: str) -> bool:
+    """`*`, `*.example.com` or `*-x.example.com`."""
+    return host.startswith("*")
+
+
+def is_ip(host: str) -> bool:
+    """An IPv4 or IPv6 address, without a port or brackets."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def contains(pattern: str, host: str) -> bool:
+    """Whether every name that `host` stands for is one that `pattern` stands for.
+
+    As in Istio, `*` is a prefix of any text: `*foo.com` contains `barfoo.com`, and `*.foo.com` does not contain `foo.com`.
+    """
+    if not is_wildcard(pattern):
+        return pattern == host
+    suffix = pattern[1:]
+    if is_wildcard(host):
+        return host[1:].endswith(suffix)
+    return host.endswith(suffix) and (host != suffix)
+
+
+def most_specific(patterns: Iterable[str], host: str) -> str | None:
+    """The longest pattern that contains the host: an exact one before any wildcard."""
+    fitting = (pattern for pattern in patterns if contains(pattern, host))
+    return max(fitting, key=lambda pattern: (not is_wildcard(pattern), len(pattern), pattern), default=None)
+
+
+def readings(name: str, namespace: str, domain: str) -> tuple[str, ...]:
+    """What a written host may mean, Istio's reading first.
+
+    A name without dots is a service of the document's namespace, else itself. `name.namespace` is itself to Istio; here
+    it is that service too, if only that is known.
+    """
+    name = name.lower()
+    if is_wildcard(name) or is_ip(name):
+        return (name,)
+    dots = name.count(".")
+    if dots == 0:
+        return (f"{name}.{namespace}.svc.{domain}", name)
+    if dots == 1:
+        return (name, f"{name}.svc.{domain}")
+    return (name,)
+
+
+def resolve_at_gateway(name: str, namespace: str, domain: str) -> str:
+    """The host that a rule at a gateway means: `app.dev` is a domain there, and nothing is looked up."""
+    return readings(name, namespace, domain)[0]

@@ -1,0 +1,122 @@
+"""Which table of the World a document appears in, and under which name.
+
+This is the list of questions that are asked of a World; a new question is a new line here. Tables:
+
+    <kind>                        (namespace, name)        every document of a kind
+    "service"                     host                     what defines a host: Services and ServiceEntries
+    ("port", number)              host                     the same, by the port
+    "ports"                       number                   the same, by the number alone
+    "address"                     IP address               the same, by the addresses that stand for them
+    ("bound", gateway)            host as it may be meant  VirtualServices of `mesh` or of a gateway `namespace/name`
+    ("bound wildcard", gateway)   *.host                   of these, the ones with a wildcard
+    "rule"                        host as it may be meant  DestinationRules
+    "rule wildcard"               *.host                   of these, the ones with a wildcard
+    "slice"                       (namespace, service)     EndpointSlices and Endpoints
+    "workload"                    (namespace, key, value)  Pods, WorkloadEntries and Deployments by each label
+    "selected label"              label key                what selects proxies by that label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+from legation.model import hosts
+from legation.model.meta import Object
+from legation.names import MESH_GATEWAY
+
+Place = tuple[Hashable, Hashable]
+
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
+"""The kinds that stand for pods."""
+
+
+def places(item: Object, domain: str) -> Iterator[Place]:
+    """Every place of a document."""
+    yield item.key.kind, (item.key.namespace, item.key.name)
+    match item.key.kind:
+        case "Service":
+            host = service_host(item, domain)
+            yield hosts.SERVICE, host
+            for number in {port.port for port in item.spec.spec.ports}:
+                yield ("port", number), host
+                yield "ports", number
+            for ip in {item.spec.spec.cluster_ip, *(item.spec.spec.cluster_ips or ())} - {None, "None"}:
+                yield "address", ip
+        case "ServiceEntry":
+            for host in dict.fromkeys(host.lower() for host in item.spec.hosts):
+                yield hosts.SERVICE, host
+                for port in item.spec.ports:
+                    yield ("port", port.number), host
+            for number in {port.number for port in item.spec.ports}:
+                yield "ports", number
+            for ip in set(item.spec.addresses or ()):
+                yield "address", ip
+        case "VirtualService":
+            yield from _bound(item, domain)
+        case "DestinationRule":
+            for host in hosts.readings(item.spec.host, item.key.namespace, domain):
+                yield "rule", host
+                if hosts.is_wildcard(host):
+                    yield "rule wildcard", host
+        case "Gateway":
+            for key in item.spec.selector or ():
+                yield "selected label", key
+        case "EndpointSlice":
+            yield "slice", (item.key.namespace, item.meta.labels.get("kubernetes.io/service-name", ""))
+        case "Endpoints":
+            yield "slice", (item.key.namespace, item.key.name)
+        case _:
+            for key, value in workload_labels(item).items():
+                yield "workload", (item.key.namespace, key, value)
+
+
+def _bound(item: Object, domain: str) -> Iterator[Place]:
+    seen: set[Place] = set()
+    for gateway in gateways(item):
+        for written in item.spec.hosts:
+            if gateway == MESH_GATEWAY:
+                meant = hosts.readings(written, item.key.namespace, domain)
+            else:
+                meant = (hosts.resolve_at_gateway(written, item.key.namespace, domain),)
+            for host in meant:
+                seen.add((("bound", gateway), host))
+                if hosts.is_wildcard(host):
+                    seen.add((("bound wildcard", gateway), host))
+    yield from seen
+    for rule in item.spec.http or ():
+        for match in rule.match or ():
+            for key in match.source_labels or ():
+                yield "selected label", key
+
+
+def gateways(virtual_service: Object) -> tuple[str, ...]:
+    """The gateways of a VirtualService as `mesh` or `namespace/name`; without any it is the mesh's."""
+    written = virtual_service.spec.gateways or (MESH_GATEWAY,)
+    return tuple(dict.fromkeys(gateway_reference(name, virtual_service.key.namespace) for name in written))
+
+
+def gateway_reference(name: str, namespace: str) -> str:
+    """`name`, `./name`, `other/name` or the old `name.other.svc…` as `namespace/name`; `mesh` stays."""
+    if name == MESH_GATEWAY:
+        return name
+    if "/" in name:
+        where, _, what = name.partition("/")
+        return f"{namespace if where == '.' else where}/{what}"
+    what, _, rest = name.partition(".")
+    return f"{rest.partition('.')[0] or namespace}/{what}"
+
+
+def service_host(service: Object, domain: str) -> str:
+    """The host of a Kubernetes Service."""
+    return f"{service.key.name}.{service.key.namespace}.svc.{domain}"
+
+
+def workload_labels(item: Object) -> Mapping[str, str]:
+    """The labels by which a document is selected as a workload; none for what is no workload."""
+    if item.key.kind in WORKLOADS:
+        labels: Any = item.spec.spec.template.metadata.labels
+        return labels or {}
+    if item.key.kind == "WorkloadEntry":
+        return {**(item.spec.labels or {}), **item.meta.labels}
+    return item.meta.labels if item.key.kind == "Pod" else {}

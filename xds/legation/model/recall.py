@@ -1,0 +1,278 @@
+"""Units that are run again only when something that they read has changed.
+
+A unit is a pure function `unit(reader, *arguments)`. What it reads of the World, and which other units it asks, is
+noted while it runs; its result is kept until one of these is different. So the cost of a change follows the change, not
+the mesh, and no list of "which kind affects what" exists that could be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Generic, Protocol, TypeVar
+
+from legation.model.meta import Object
+from legation.model.world import ALL, Fact, Mesh, World
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """What a unit sees of the World; every use is noted as something that its result depends on."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """World.mesh, the same for all Worlds of a line."""
+
+    def get(self, table: Hashable, name: Hashable) -> tuple[Object, ...]:
+        """World.get."""
+
+    def names(self, table: Hashable) -> Collection[Hashable]:
+        """World.names."""
+
+    def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
+        """The result of another unit: `unit(reader, *args)`."""
+
+    def each(
+        self, unit: Callable[..., T], extra: tuple[Hashable, ...], members: Callable[..., Any], *args: Hashable
+    ) -> Each[T]:
+        """The results of `unit(reader, member, *extra)` for each member of `members(reader, *args)`, in their order.
+
+        When single members change only those are run again, and the others are not even looked at.
+        """
+
+
+_serials = count(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Each(Mapping[Any, T], Generic[T]):
+    """The results of one unit for many members: member → result, in the order of the members."""
+
+    results: Mapping[Any, T]
+    changed: frozenset[Any] = frozenset()
+    after: int = 0
+    serial: int = field(default_factory=lambda: next(_serials))
+
+    def __getitem__(self, key: Any) -> T:
+        return self.results[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def since(self, earlier: Each[T] | None) -> Collection[Any]:
+        """The members whose result differs from an earlier Each of the same unit; those that are gone included."""
+        if earlier is None:
+            return self.results.keys()
+        if earlier.serial == self.serial:
+            return ()
+        if earlier.serial == self.after:
+            return self.changed
+        mine, other = self.results, earlier.results
+        return {key for key in mine if mine[key] is not other.get(key)} | (other.keys() - mine.keys())
+
+
+_Unit = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A unit's last result, what it depends on, and who depends on it. Times count the Worlds that were seen."""
+
+    value: Any = None
+    changed: int = 0
+    checked: int = 0
+    reads: set[Fact] = field(default_factory=set)
+    asks: set[_Unit] = field(default_factory=set)
+    askers: set[_Unit] = field(default_factory=set)
+    stale: bool = True
+    """It never ran, or one of `reads` is different now."""
+    doubtful: set[_Unit] = field(default_factory=set)
+    """Those of `asks` that may be different now."""
+    root: bool = False
+    """Someone outside wants it."""
+
+
+class Recall:
+    """The memory of all units over one line of Worlds. Not thread-safe."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.runs = 0
+        """How many times any unit ran: for the benchmark and the tests."""
+        self._now = 1
+        self._entries: dict[_Unit, _Entry] = {}
+        self._readers: dict[Fact, set[_Unit]] = {}
+
+    def advance(self, world: World, facts: Iterable[Fact]) -> None:
+        """Moves on to the next World, in which `facts` are different."""
+        self.world = world
+        self._now += 1
+        doubtful: list[_Unit] = []
+        for fact in facts:
+            for unit in self._readers.get(fact, ()):
+                entry = self._entries[unit]
+                if not entry.stale:
+                    entry.stale = True
+                    if not entry.doubtful:
+                        doubtful.append(unit)
+        while doubtful:
+            unit = doubtful.pop()
+            for asker in self._entries[unit].askers:
+                entry = self._entries[asker]
+                if not entry.doubtful and not entry.stale:
+                    doubtful.append(asker)
+                entry.doubtful.add(unit)
+
+    def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
+        """The result of a unit in the current World. It is kept up to date until `forget`."""
+        entry = self._current((unit, args))
+        entry.root = True
+        result: T = entry.value
+        return result
+
+    def forget(self, unit: Callable[..., Any], *args: Hashable) -> None:
+        """Nobody outside wants this unit any longer; what only it depended on goes too."""
+        entry = self._entries.get((unit, args))
+        if entry is not None:
+            entry.root = False
+            self._drop_unless_wanted((unit, args))
+
+    def _current(self, unit: _Unit) -> _Entry:
+        """The unit's entry, brought up to date."""
+        entry = self._entries.get(unit)
+        if entry is None:
+            entry = self._entries[unit] = _Entry()
+        changed: set[_Unit] = set()
+        if entry.doubtful and (not entry.stale or unit[0] is _each):
+            changed = {suspect for suspect in entry.doubtful if self._current(suspect).changed > entry.checked}
+        if entry.stale or changed:
+            self._run(unit, entry, changed)
+        elif entry.doubtful:
+            entry.doubtful, entry.checked = set(), self._now
+        return entry
+
+    def _run(self, unit: _Unit, entry: _Entry, changed: set[_Unit]) -> None:
+        function, args = unit
+        if function is _each:
+            value = self._run_each(unit, entry, changed, *args)
+        else:
+            self.runs += 1
+            trace = _Trace(self)
+            value = function(trace, *args)
+            self._link(unit, entry, trace.reads, trace.asks)
+        if entry.changed == 0 or (value is not entry.value and value != entry.value):
+            entry.value, entry.changed = value, self._now
+        entry.checked, entry.stale, entry.doubtful = self._now, False, set()
+
+    def _run_each(
+        self,
+        unit: _Unit,
+        entry: _Entry,
+        changed: set[_Unit],
+        function: Callable[..., Any],
+        extra: tuple[Any, ...],
+        members: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> Each[Any]:
+        before: Each[Any] | None = entry.value
+        list_of_members = (members, args)
+        if before is None:
+            wanted = self._current(list_of_members).value
+            results = {name: self._current((function, (name, *extra))).value for name in wanted}
+            self._link(unit, entry, set(), {list_of_members, *((function, (name, *extra)) for name in results)})
+            return Each(results)
+        differing = {asked_args[0] for _, asked_args in changed - {list_of_members}}
+        if list_of_members not in changed:
+            results = dict(before.results)
+        else:
+            wanted, old = self._current(list_of_members).value, before.results
+            results = {name: old.get(name) for name in wanted}
+            added, gone = results.keys() - old.keys(), old.keys() - results.keys()
+            differing = (differing & results.keys()) | added
+            for name in added:
+                self._current((function, (name, *extra)))
+            asks = entry.asks | {(function, (name, *extra)) for name in added}
+            self._link(unit, entry, set(), asks - {(function, (name, *extra)) for name in gone})
+            for name in differing:
+                results[name] = self._current((function, (name, *extra))).value
+            return Each(results, frozenset(differing | gone), before.serial)
+        for name in differing:
+            results[name] = self._current((function, (name, *extra))).value
+        return Each(results, frozenset(differing), before.serial)
+
+    def _link(self, unit: _Unit, entry: _Entry, reads: set[Fact], asks: set[_Unit]) -> None:
+        """Replaces what a unit depends on."""
+        for fact in entry.reads - reads:
+            self._readers[fact].discard(unit)
+            if not self._readers[fact]:
+                del self._readers[fact]
+        for fact in reads - entry.reads:
+            self._readers.setdefault(fact, set()).add(unit)
+        gone = entry.asks - asks
+        for asked in asks - entry.asks:
+            self._entries[asked].askers.add(unit)
+        entry.reads, entry.asks = reads, asks
+        for asked in gone:
+            self._entries[asked].askers.discard(unit)
+            self._drop_unless_wanted(asked)
+
+    def _drop_unless_wanted(self, unit: _Unit) -> None:
+        todo = [unit]
+        while todo:
+            unit = todo.pop()
+            entry = self._entries.get(unit)
+            if entry is None or entry.askers or entry.root:
+                continue
+            del self._entries[unit]
+            for fact in entry.reads:
+                self._readers[fact].discard(unit)
+                if not self._readers[fact]:
+                    del self._readers[fact]
+            for asked in entry.asks:
+                if asked in self._entries:
+                    self._entries[asked].askers.discard(unit)
+                    todo.append(asked)
+
+
+def _each(*_: Any) -> Any:
+    """Stands for the units that run another one for each of many members; see Recall._run_each."""
+
+
+class _Trace:
+    """The Reader of one run: answers, and notes what was asked."""
+
+    __slots__ = ("_recall", "asks", "reads")
+
+    def __init__(self, recall: Recall) -> None:
+        self._recall = recall
+        self.reads: set[Fact] = set()
+        self.asks: set[_Unit] = set()
+
+    @property
+    def mesh(self) -> Mesh:
+        return self._recall.world.mesh
+
+    def get(self, table: Hashable, name: Hashable) -> tuple[Object, ...]:
+        self.reads.add(Fact(table, name))
+        return self._recall.world.get(table, name)
+
+    def names(self, table: Hashable) -> Collection[Hashable]:
+        self.reads.add(Fact(table, ALL))
+        return self._recall.world.names(table)
+
+    def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
+        asked = (unit, args)
+        self.asks.add(asked)
+        result: T = self._recall._current(asked).value
+        return result
+
+    def each(
+        self, unit: Callable[..., T], extra: tuple[Hashable, ...], members: Callable[..., Any], *args: Hashable
+    ) -> Each[T]:
+        asks: Callable[..., Each[T]] = _each
+        return self.ask(asks, unit, extra, members, args)

@@ -1,0 +1,229 @@
+"""Services: what a host is, whichever kind of document says so.
+
+Sources: Istio's "Protocol Selection" page, its ServiceEntry reference, and Kubernetes' Service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from legation.model import hosts, index
+from legation.model.meta import Key, Object
+from legation.model.recall import Reader
+
+
+class Protocol(StrEnum):
+    """What a port speaks. AUTO: nobody said."""
+
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    GRPC_WEB = "GRPC-Web"
+    HTTPS = "HTTPS"
+    TLS = "TLS"
+    TCP = "TCP"
+    MONGO = "Mongo"
+    REDIS = "Redis"
+    MYSQL = "MySQL"
+    UDP = "UDP"
+    AUTO = ""
+
+    @property
+    def is_http(self) -> bool:
+        """Requests can be routed by their content (an undeclared port is taken to carry HTTP)."""
+        return self in _HTTP
+
+    @property
+    def is_http2(self) -> bool:
+        """The service is spoken to in HTTP/2 with prior knowledge."""
+        return self in (Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
+
+
+_HTTP = frozenset((Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB, Protocol.AUTO))
+_BY_NAME = {
+    **{protocol.value.lower(): protocol for protocol in Protocol if protocol is not Protocol.AUTO},
+    "http_proxy": Protocol.HTTP,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "kubernetes.io/wss": Protocol.HTTPS,
+}
+_WELL_KNOWN_TCP = frozenset((25, 53, 3306, 27017))
+
+
+def protocol_of_name(name: str, number: int = 0) -> Protocol:
+    """The protocol that a Kubernetes port declares by its appProtocol or name: `http-web` is HTTP, `web-http` nothing."""
+    name = name.lower()
+    if name.startswith("grpc-web"):
+        return Protocol.GRPC_WEB
+    found = _BY_NAME.get(name) or _BY_NAME.get(name.partition("-")[0])
+    return found or (Protocol.TCP if number in _WELL_KNOWN_TCP else Protocol.AUTO)
+
+
+def protocol_of_field(text: str) -> Protocol:
+    """The protocol that a ServiceEntry's or Gateway's port states."""
+    return _BY_NAME.get(text.lower(), Protocol.AUTO)
+
+
+class Resolution(Enum):
+    """How the addresses behind a service are found."""
+
+    STATIC = "static"
+    DNS = "dns"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a service; `target` is the workload's port, by number or by name."""
+
+    number: int
+    name: str
+    protocol: Protocol
+    target: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A host of the mesh. `origins` are the documents that define it, the one that rules first."""
+
+    host: str
+    namespace: str
+    name: str
+    ports: tuple[ServicePort, ...]
+    resolution: Resolution
+    kubernetes: bool
+    headless: bool = False
+    addresses: tuple[str, ...] = ()
+    selector: tuple[tuple[str, str], ...] = ()
+    export_to: tuple[str, ...] = ()
+    origins: tuple[Key, ...] = ()
+
+    def port(self, number: int) -> ServicePort | None:
+        """The port with a number."""
+        return next((port for port in self.ports if port.number == number), None)
+
+
+def service(reader: Reader, host: str) -> Service | None:
+    """The service of a host (a unit). A Kubernetes Service goes before ServiceEntries; of these the oldest rules, and
+    those of its namespace add their ports.
+    """
+    found = reader.get(hosts.SERVICE, host)
+    if not found:
+        return None
+    for item in found:
+        if item.key.kind == "Service":
+            return _from_service(item, host)
+    oldest = found[0]
+    same = [item for item in found if item.key.namespace == oldest.key.namespace]
+    return _from_entries(same, host)
+
+
+def visible(export_to: Iterable[str], own: str, client: str) -> bool:
+    """Whether something exported like this is seen from a namespace; without exportTo it is seen from everywhere."""
+    listed = tuple(export_to)
+    return not listed or "*" in listed or client in listed or ("." in listed and client == own)
+
+
+def resolve(reader: Reader, name: str, namespace: str) -> str:
+    """The host that is meant by a name in a document of a namespace: the first reading that is known, else the first."""
+    readings = hosts.readings(name, namespace, reader.mesh.domain)
+    for reading in readings[1:]:
+        if not reader.get(hosts.SERVICE, readings[0]) and reader.get(hosts.SERVICE, reading):
+            return reading
+    return readings[0]
+
+
+def _from_service(item: Object, host: str) -> Service:
+    spec = item.spec.spec
+    ports = tuple(
+        ServicePort(
+            port.port,
+            port.name or "",
+            Protocol.UDP
+            if port.protocol == "UDP"
+            else protocol_of_name(port.app_protocol or port.name or "", port.port),
+            port.target_port if port.target_port is not None else port.port,
+        )
+        for port in spec.ports
+    )
+    cluster_ips = [ip for ip in dict.fromkeys([spec.cluster_ip or "", *(spec.cluster_ips or ())]) if ip]
+    exported = item.meta.annotations.get("networking.istio.io/exportTo", "")
+    return Service(
+        host=host,
+        namespace=item.key.namespace,
+        name=item.key.name,
+        ports=ports,
+        resolution=Resolution.STATIC,
+        kubernetes=True,
+        headless=spec.cluster_ip == "None",
+        addresses=tuple(ip for ip in cluster_ips if ip != "None"),
+        selector=tuple(sorted((spec.selector or {}).items())),
+        export_to=tuple(part.strip() for part in exported.split(",") if part.strip()),
+        origins=(item.key,),
+    )
+
+
+_RESOLUTIONS = {"STATIC": Resolution.STATIC, "DNS": Resolution.DNS, "DNS_ROUND_ROBIN": Resolution.DNS}
+
+
+def _from_entries(entries: list[Object], host: str) -> Service:
+    first = entries[0].spec
+    ports: dict[int, ServicePort] = {}
+    for entry in entries:
+        for port in entry.spec.ports:
+            protocol = protocol_of_field(port.protocol or "")
+            ports.setdefault(
+                port.number, ServicePort(port.number, port.name, protocol, port.target_port or port.number)
+            )
+    return Service(
+        host=host,
+        namespace=entries[0].key.namespace,
+        name=entries[0].key.name,
+        ports=tuple(ports.values()),
+        resolution=_RESOLUTIONS.get(str(first.resolution or "NONE"), Resolution.NONE),
+        kubernetes=False,
+        addresses=tuple(dict.fromkeys(address for entry in entries for address in entry.spec.addresses or ())),
+        export_to=tuple(first.export_to or ()),
+        origins=tuple(entry.key for entry in entries),
+    )
+
+
+def short_names(of: Service, client_namespace: str, domain: str) -> tuple[str, ...]:
+    """Every name under which a client of a namespace may ask for a service, the full one first, then addresses.
+
+    Only names below `.svc.<domain>` have short forms; the bare name is for clients of the same namespace.
+    """
+    names = [of.host]
+    suffix = f".svc.{domain}"
+    if not hosts.is_wildcard(of.host) and not hosts.is_ip(of.host):
+        names.append(of.host + ".")
+    if of.host.endswith(suffix) and of.host.removesuffix(suffix).count(".") == 1:
+        name, namespace = of.host.removesuffix(suffix).split(".")
+        if namespace == client_namespace:
+            names.append(name)
+        names += [f"{name}.{namespace}.svc", f"{name}.{namespace}"]
+        if of.headless:
+            names += [f"*.{known}" for known in tuple(names)]
+    names += (f"[{ip}]" if ":" in ip else ip for ip in of.addresses if hosts.is_ip(ip) and ip != "0.0.0.0")
+    return tuple(dict.fromkeys(names))
+
+
+def service_entries(reader: Reader, of: Service) -> list[Object]:
+    """The ServiceEntries behind a service; their endpoints are taken together."""
+    return [
+        item for item in reader.get(hosts.SERVICE, of.host) if item.key in of.origins and item.key.kind != "Service"
+    ]
+
+
+def known(reader: Reader, host: str) -> bool:
+    """Whether anything defines a host."""
+    return bool(reader.get(hosts.SERVICE, host))
+
+
+def hosts_of(item: Object, domain: str) -> tuple[str, ...]:
+    """The hosts that a Service or a ServiceEntry defines."""
+    if item.key.kind == "Service":
+        return (index.service_host(item, domain),)
+    return tuple(host.lower() for host in item.spec.hosts)

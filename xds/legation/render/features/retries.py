@@ -1,0 +1,70 @@
+"""VirtualService `http[].retries`, and the retries that Istio adds where nobody asked.
+
+Source: Istio's HTTPRetry; the defaults are istiod's. Envoy: route.v3.RetryPolicy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
+
+from legation.render import wire
+from legation.render.context import RouteContext
+
+_DEFAULT_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+_PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
+_PREVIOUS_PRIORITIES = "envoy.retry_priorities.previous_priorities"
+
+
+def default() -> route_pb2.RetryPolicy:
+    """Two retries, on another host, of what was certainly not processed."""
+    policy = route_pb2.RetryPolicy(retry_on=_DEFAULT_ON, host_selection_retry_max_attempts=5)
+    policy.num_retries.value = 2
+    _avoid_previous_hosts(policy)
+    return policy
+
+
+def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
+    """Without `retries` the default; with `attempts: 0` none at all; else what is written over the default."""
+    if not route.HasField("route"):
+        return
+    written = rule.retries
+    if written is None:
+        route.route.retry_policy.CopyFrom(default())
+        return
+    if not written.attempts:
+        return
+    policy = default()
+    policy.num_retries.value = written.attempts
+    if written.per_try_timeout is not None:
+        policy.per_try_timeout.FromTimedelta(written.per_try_timeout)
+    if written.retry_on:
+        _retry_on(policy, written.retry_on)
+    if written.backoff is not None:
+        policy.retry_back_off.base_interval.FromTimedelta(written.backoff)
+    if written.retry_ignore_previous_hosts is False:
+        del policy.retry_host_predicate[:]
+    if written.retry_remote_localities:
+        policy.retry_priority.name = _PREVIOUS_PRIORITIES
+        config = previous_priorities_config_pb2.PreviousPrioritiesConfig(update_frequency=2)
+        policy.retry_priority.typed_config.CopyFrom(wire.pack(config))
+    route.route.retry_policy.CopyFrom(policy)
+
+
+def _retry_on(policy: route_pb2.RetryPolicy, written: str) -> None:
+    """Status codes stand among the conditions; Envoy wants them in a list of their own."""
+    conditions = [part.strip() for part in written.split(",") if part.strip()]
+    codes = [int(part) for part in conditions if part.isdigit()]
+    words = [part for part in conditions if not part.isdigit()]
+    if codes and "retriable-status-codes" not in words:
+        words.append("retriable-status-codes")
+    policy.retry_on = ",".join(words)
+    policy.retriable_status_codes.extend(codes)
+
+
+def _avoid_previous_hosts(policy: route_pb2.RetryPolicy) -> None:
+    predicate = policy.retry_host_predicate.add(name=_PREVIOUS_HOSTS)
+    predicate.typed_config.CopyFrom(wire.pack(previous_hosts_pb2.PreviousHostsPredicate()))

@@ -1,0 +1,94 @@
+"""Everything that a scope is served, and how it moves from one World to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from legation import names
+from legation.model import hosts
+from legation.model.proxy import Role, Scope
+from legation.model.recall import Each, Reader, Recall
+from legation.render import clusters, endpoints, listeners, routes
+from legation.snapshot.snapshot import Change, Ref, Resource, Snapshot, evolve
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resources:
+    """What one scope is served, by type; each table maps a name to a Resource, or to None for what does not exist."""
+
+    listeners: Each[Resource | None]
+    routes: Each[Resource | None]
+    clusters: Each[Resource | None]
+    endpoints: Each[Resource | None]
+
+    def tables(self) -> tuple[tuple[str, Each[Resource | None]], ...]:
+        """By type URL."""
+        return (
+            (names.CLUSTER, self.clusters),
+            (names.ENDPOINT, self.endpoints),
+            (names.LISTENER, self.listeners),
+            (names.ROUTE, self.routes),
+        )
+
+
+def resources(reader: Reader, scope: Scope) -> Resources:
+    """Everything that a scope is served (a unit)."""
+    return Resources(
+        listeners=reader.each(_listener, (scope,), _listener_names, scope),
+        routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
+        clusters=reader.each(clusters.cluster, (scope.namespace,), cluster_names, scope),
+        endpoints=reader.each(endpoints.load_assignment, (scope.namespace,), cluster_names, scope),
+    )
+
+
+def _listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
+    return tuple(listener.name for listener in reader.ask(listeners.listeners, scope))
+
+
+def _listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
+    return next((found for found in reader.ask(listeners.listeners, scope) if found.name == name), None)
+
+
+def cluster_names(reader: Reader, scope: Scope) -> frozenset[str]:
+    """The clusters that a scope is given (a unit): a gateway those that its routes name, a sidecar the whole mesh."""
+    if scope.role is Role.GATEWAY:
+        configured = reader.each(routes.route_configuration, (scope,), routes.route_names, scope)
+        return frozenset(name for route in configured.values() for _, name in route.refs)
+    by_service = reader.each(clusters.of_service, (scope.namespace,), _service_hosts)
+    named = (name for of_service in by_service.values() for name in of_service)
+    configured = reader.each(routes.route_configuration, (scope,), routes.route_names, scope)
+    return frozenset(named) | {name for route in configured.values() for _, name in route.refs}
+
+
+def _service_hosts(reader: Reader) -> frozenset[str]:
+    return frozenset(str(host) for host in reader.names(hosts.SERVICE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """A scope's Snapshot, and the Resources that it was made from."""
+
+    snapshot: Snapshot
+    resources: Resources | None = None
+
+
+def render(recall: Recall, scope: Scope, before: Rendered, revision: str) -> tuple[Rendered, Change]:
+    """The Snapshot of a scope in the current World, and what differs from the one before. Costs what the change costs."""
+    now = recall.ask(resources, scope)
+    put: list[Resource] = []
+    removed: list[Ref] = []
+    for type_url, name, found in _differences(now, before.resources):
+        if found is None:
+            removed.append((type_url, name))
+        else:
+            put.append(found)
+    snapshot, change = evolve(before.snapshot, put, removed, revision)
+    return Rendered(snapshot, now), change
+
+
+def _differences(now: Resources, before: Resources | None) -> Iterator[tuple[str, str, Resource | None]]:
+    earlier = dict(before.tables()) if before is not None else {}
+    for type_url, table in now.tables():
+        for name in table.since(earlier.get(type_url)):
+            yield type_url, name, table.results.get(name)

@@ -1,0 +1,229 @@
+"""Route configurations: virtual hosts that are bytes already, joined.
+
+Envoy: envoy.config.route.v3.RouteConfiguration. A virtual host is a unit of its own; a change of one is a change of one,
+and the rest of a table of ten thousand is copied as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb2
+from envoy.config.route.v3 import route_pb2 as configuration_pb2
+
+from legation import names
+from legation.model import hosts, routing, services
+from legation.model.meta import Key
+from legation.model.proxy import Role, Scope
+from legation.model.recall import Each, Reader
+from legation.render import order, wire
+from legation.render.context import RouteContext
+from legation.render.features import match, retries, timeout
+from legation.snapshot.snapshot import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """A virtual host as a piece of its RouteConfiguration's bytes, the clusters that it names and what it came from."""
+
+    body: bytes
+    clusters: frozenset[str]
+    origins: tuple[Key, ...]
+
+
+_VIRTUAL_HOSTS = configuration_pb2.RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
+MAX_DIRECT_RESPONSE = 1024 * 1024
+"""Bytes of a direct response's body; Envoy's own limit of 4096 would refuse what Istio allows."""
+
+
+def route_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
+    """The names of a scope's route configurations (a unit)."""
+    if scope.role is Role.GATEWAY:
+        listening = {(server.real_port, server.bind) for server in reader.ask(routing.servers, scope)}
+        return tuple(names.gateway_http_route(port, bind) for port, bind in sorted(listening))
+    return tuple(names.sidecar_http_route(port) for port in reader.ask(sidecar_ports, scope))
+
+
+def route_configuration(reader: Reader, name: str, scope: Scope) -> Resource:
+    """One route configuration, assembled (a unit)."""
+    if scope.role is Role.GATEWAY:
+        return _assembled(name, reader.each(gateway_host, (name, scope), gateway_hosts, name, scope), _NOTHING)
+    port = int(name)
+    return _assembled(
+        name, reader.each(mesh_host, (port, scope), mesh_hosts, port, scope), _unknown_host(502, "block_all")
+    )
+
+
+def _assembled(name: str, of: Each[VirtualHost | None], last: bytes) -> Resource:
+    head = configuration_pb2.RouteConfiguration(name=name)
+    head.validate_clusters.value = False  # else a route to a cluster that is still on its way refuses the whole table
+    head.ignore_port_in_host_matching = True
+    head.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
+    present = [virtual_host for virtual_host in of.results.values() if virtual_host is not None]
+    bodies = [virtual_host.body for virtual_host in present]
+    refs = frozenset((names.CLUSTER, cluster) for virtual_host in present for cluster in virtual_host.clusters)
+    origins = tuple(dict.fromkeys(key for virtual_host in present for key in virtual_host.origins))
+    return wire.of_bytes(names.ROUTE, name, b"".join((wire.body(head), *bodies, last)), refs, origins)
+
+
+# --- the mesh -----------------------------------------------------------------------------------------------------
+
+
+def sidecar_ports(reader: Reader, scope: Scope) -> tuple[int, ...]:
+    """The ports on which sidecars of a scope route HTTP (a unit)."""
+    return tuple(
+        number
+        for number in sorted(number for number in reader.names("ports") if isinstance(number, int))
+        if any(_serves_http(reader, str(host), number, scope) for host in reader.names(("port", number)))
+    )
+
+
+def _serves_http(reader: Reader, host: str, number: int, scope: Scope) -> bool:
+    service = reader.ask(services.service, host)
+    if service is None or not services.visible(service.export_to, service.namespace, scope.namespace):
+        return False
+    port = service.port(number)
+    return port is not None and port.protocol.is_http
+
+
+def mesh_hosts(reader: Reader, port: int, scope: Scope) -> tuple[str, ...]:
+    """The hosts that may have a virtual host on a port, in a stable order (a unit).
+
+    As in Istio, a host that only a VirtualService knows is served on port 80.
+    """
+    found = set(reader.names(("port", port)))
+    if port == 80:
+        found |= set(reader.names(("bound", names.MESH_GATEWAY))) - set(reader.names(hosts.SERVICE))
+    return tuple(sorted(str(host) for host in found))
+
+
+def mesh_host(reader: Reader, host: str, port: int, scope: Scope) -> VirtualHost | None:
+    """The virtual host of a host for sidecars of a scope (a unit): the routes of the VirtualService that rules it, else
+    one route to the service.
+    """
+    service = reader.ask(services.service, host)
+    if service is not None and not _serves_http(reader, host, port, scope):
+        return None
+    item = reader.ask(routing.in_mesh, host, scope.namespace)
+    routes = list(_routes(RouteContext(reader, item, names.MESH_GATEWAY, port, scope))) if item else []
+    if not routes and service is not None:
+        routes = [_default(names.outbound(host, port))]
+    if not routes:
+        return None
+    made = _virtual_host(host, port, _domains(reader, host, service, scope), routes)
+    return _piece(made, (*(service.origins if service else ()), *((item.key,) if item else ())))
+
+
+def _domains(reader: Reader, host: str, service: services.Service | None, scope: Scope) -> list[str]:
+    """Every name of a host that no other host has for its own, since Envoy refuses a table with a domain twice."""
+    if service is None:
+        return [host]
+    names_of = services.short_names(service, scope.namespace, reader.mesh.domain)
+    return [
+        name
+        for name in names_of
+        if name == host or not (services.known(reader, name) or _is_younger(reader, name.strip("[]"), host))
+    ]
+
+
+def _is_younger(reader: Reader, address: str, host: str) -> bool:
+    """Whether another, older service has the same address."""
+    same = reader.get("address", address) if hosts.is_ip(address) else ()
+    return bool(same) and host not in services.hosts_of(same[0], reader.mesh.domain)
+
+
+def _unknown_host(status: int, name: str) -> bytes:
+    """The virtual host for every other name."""
+    made = route_pb2.VirtualHost(name=name, domains=["*"])
+    route = made.routes.add(name=name)
+    route.match.prefix = "/"
+    route.direct_response.status = status
+    return wire.delimited(_VIRTUAL_HOSTS, wire.body(made))
+
+
+def _default(cluster: str) -> route_pb2.Route:
+    """The route of a service that no VirtualService rules."""
+    route = route_pb2.Route(name="default")
+    route.match.prefix = "/"
+    route.route.cluster = cluster
+    route.route.retry_policy.CopyFrom(retries.default())
+    timeout.limit(route.route, timeout.NONE)
+    return route
+
+
+# --- gateways -----------------------------------------------------------------------------------------------------
+
+_NOTHING = b""
+
+
+def _of_route(reader: Reader, name: str, scope: Scope) -> list[routing.Server]:
+    """The servers that share a route configuration."""
+    found = reader.ask(routing.servers, scope)
+    return [server for server in found if names.gateway_http_route(server.real_port, server.bind) == name]
+
+
+def gateway_hosts(reader: Reader, name: str, scope: Scope) -> tuple[str, ...]:
+    """The hosts that may have a virtual host in a gateway's route configuration, in a stable order (a unit)."""
+    found: set[str] = set()
+    for server in _of_route(reader, name, scope):
+        found |= routing.hosts_at_gateway(reader, server)
+    return tuple(sorted(found))
+
+
+def gateway_host(reader: Reader, host: str, name: str, scope: Scope) -> VirtualHost | None:
+    """The virtual host of a host at a gateway (a unit): the routes of all VirtualServices that rule it there, in order,
+    those that hold for every request moved to the end.
+    """
+    routes: list[route_pb2.Route] = []
+    origins: list[Key] = []
+    number = 0
+    for server in _of_route(reader, name, scope):
+        for item in routing.at_gateway(reader, server, host, scope.namespace):
+            number = number or server.number
+            origins += (server.origin, item.key)
+            routes += _routes(RouteContext(reader, item, server.gateway, server.number, scope))
+    if not routes:
+        return None
+    routes.sort(key=lambda route: match.is_catch_all(route.match))
+    return _piece(_virtual_host(host, number, [host], routes), tuple(dict.fromkeys(origins)))
+
+
+# --- rules --------------------------------------------------------------------------------------------------------
+
+
+def _routes(context: RouteContext) -> Iterator[route_pb2.Route]:
+    """The routes of a VirtualService here: one per match of each rule, up to the first that holds for every request."""
+    for rule in context.item.spec.http or ():
+        matches = [wanted for wanted in rule.match or () if match.concerns(wanted, context)]
+        if rule.match and not matches:
+            continue
+        for wanted in matches or [None]:
+            route = route_pb2.Route(name=_route_name(rule.name, wanted.name if wanted is not None else None))
+            route.match.CopyFrom(match.translate(wanted))
+            for feature in order.ROUTE:
+                feature(route, rule, context)
+            if route.WhichOneof("action") is None:
+                continue  # nothing of this rule is supported yet; the user was told
+            yield route
+            if match.is_catch_all(route.match):
+                return
+
+
+def _route_name(rule: str | None, of_match: str | None) -> str:
+    return f"{rule or ''}.{of_match}" if of_match else rule or ""
+
+
+def _virtual_host(host: str, port: int, domains: Iterable[str], routes: list[route_pb2.Route]) -> route_pb2.VirtualHost:
+    return route_pb2.VirtualHost(
+        name=names.virtual_host(host, port), domains=domains, routes=routes, include_request_attempt_count=True
+    )
+
+
+def _piece(made: route_pb2.VirtualHost, origins: tuple[Key, ...]) -> VirtualHost:
+    clusters: set[str] = set()
+    for route in made.routes:
+        clusters.update(cluster.name for cluster in route.route.weighted_clusters.clusters)
+        if route.route.cluster:
+            clusters.add(route.route.cluster)
+    return VirtualHost(wire.delimited(_VIRTUAL_HOSTS, wire.body(made)), frozenset(clusters), origins)

@@ -1,0 +1,62 @@
+"""Messages as bytes: deterministic at every level, and put together from parts that are bytes already."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3 import config_source_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+
+from legation import names
+from legation.model.meta import Key
+from legation.snapshot.snapshot import Ref, Resource, resource
+
+ADS = config_source_pb2.ConfigSource(
+    ads=config_source_pb2.AggregatedConfigSource(),
+    resource_api_version=config_source_pb2.ApiVersion.V3,
+    initial_fetch_timeout=duration_pb2.Duration(),
+)
+"""Where Envoy finds endpoints and routes. Its bytes never change: a changed source makes Envoy wait for a resource that
+it already has (envoy#32283, envoy#47309)."""
+
+UNLIMITED = 2**32 - 1
+
+
+def pack(message: Message) -> any_pb2.Any:
+    """A message as an Any whose bytes depend on nothing but its content."""
+    packed = any_pb2.Any()
+    packed.Pack(message, deterministic=True)
+    return packed
+
+
+def body(message: Message) -> bytes:
+    """The deterministic bytes of a message."""
+    return message.SerializeToString(deterministic=True)
+
+
+def delimited(field: int, value: bytes) -> bytes:
+    """A length-delimited field of the protobuf wire format: key, length, value."""
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def as_resource(
+    name: str, message: Message, refs: frozenset[Ref] = frozenset(), origins: tuple[Key, ...] = ()
+) -> Resource:
+    """A message as a Resource."""
+    type_url = names.TYPE_PREFIX + message.DESCRIPTOR.full_name
+    return of_bytes(type_url, name, body(message), refs, origins)
+
+
+def of_bytes(
+    type_url: str, name: str, message: bytes, refs: frozenset[Ref] = frozenset(), origins: tuple[Key, ...] = ()
+) -> Resource:
+    """A serialised message as a Resource, wrapped as the Any that is sent."""
+    return resource(type_url, name, delimited(1, type_url.encode()) + delimited(2, message), refs, origins)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
