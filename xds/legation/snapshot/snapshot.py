@@ -111,6 +111,12 @@ def evolve(
     }
 
 
+def adjusted(version: str, more: Iterable[Resource], less: Iterable[Resource]) -> str:
+    """The version of a type of which some resources are added and others left out."""
+    total = int(version, 16) + sum(map(_weight, more)) - sum(map(_weight, less))
+    return f"{total % _MODULUS:032x}"
+
+
 _MODULUS = 1 << 128
 _EMPTY = "0" * 32
 

@@ -1,1 +1,5 @@
-"""Stage 6, gRPC: the discovery services, health, reflection, drain."""
+"""gRPC at the data plane's end: bytes to events, commands to bytes, sockets, keepalive, drain. It decides nothing.
+
+`server.Server` listens; `ads` runs one `legation.stream` machine per stream; `codec` is the wire format; `control` is
+what all of it asks of the application.
+"""

@@ -1,0 +1,357 @@
+"""The machine: one stream, all its types, both dialects. What is sent, when, in which order, and what is held back.
+
+Everything that may ever have to be sent is a name in some track's `dirty` or `forced`; `_pump` looks at those, in the
+order of the types, and at most one response per type is unanswered. So a slow client costs the names that changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from legation import names
+from legation.snapshot import order
+from legation.snapshot.snapshot import Ref, Resource, Snapshot, adjusted
+from legation.status import TypeStatus
+from legation.stream import delta, gate, linger, sotw
+from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
+from legation.stream.events import Event, Published, Requested, Ticked
+from legation.stream.gate import NEVER
+from legation.stream.subscription import Asked
+from legation.stream.track import GONE, Flight, Lingering, Track
+
+WATCHDOG = 30.0
+"""Seconds after which an unanswered response stops holding up its type. Envoy answers nothing to a response of a type
+that it has just stopped watching."""
+
+CHUNK = 2 << 20
+"""Bytes of resources after which a response of a type without full state is cut; the rest follows the ACK."""
+
+MAX_TYPES = 64
+"""Types on one stream: Envoy has a dozen."""
+
+NOTHING = Snapshot()
+
+
+class Variant(StrEnum):
+    """The dialect, fixed by the RPC method."""
+
+    SOTW = "sotw"
+    DELTA = "delta"
+
+
+class Stream:
+    """One xDS stream. `handle` never fails on what a client sends; what cannot be served becomes a Close.
+
+    `tag` makes the nonces differ from those of other streams (Envoy may send one from the stream before). `previous`
+    is what this client was served before it reconnected, if that is known; for one that brings nothing along it is
+    ignored.
+    """
+
+    def __init__(self, variant: Variant, snapshot: Snapshot, *, tag: str = "", previous: Snapshot = NOTHING) -> None:
+        self.variant = variant
+        self._dialect = sotw if variant is Variant.SOTW else delta
+        self._snapshot = snapshot
+        self._previous = previous
+        self._tag = tag
+        self._nonces = 0
+        self._tracks: dict[str, Track] = {}
+        self._met = 0.0
+        self._wake = NEVER
+        self._closed = False
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """What follows from an event. `now` is in seconds, from any origin, and never goes back."""
+        if self._closed:
+            return []
+        commands: list[Command] = []
+        match event:
+            case Requested():
+                close = self._refusal(event)
+                if close is not None:
+                    self._closed = True
+                    return [close]
+                self._request(event, now, commands)
+            case Published():
+                self._publish(event)
+            case Ticked():
+                self._wake = NEVER
+        self._pump(now, commands)
+        return commands
+
+    def status(self) -> Mapping[str, TypeStatus]:
+        """What the client has of each type that it asked for, by the type's short name."""
+        return {
+            names.SHORT_TYPE.get(url, url.rpartition(".")[2]): track.status(self._snapshot.version(url))
+            for url, track in self._tracks.items()
+        }
+
+    # Requests.
+
+    def _refusal(self, request: Requested) -> Close | None:
+        if not request.type_url:
+            return Close("INVALID_ARGUMENT", "type_url is missing")
+        if request.type_url.startswith(names.TYPE_PREFIX + "envoy.api.v2."):
+            return Close("INVALID_ARGUMENT", f"xDS v2 is not served: {request.type_url}")
+        if request.type_url not in self._tracks and len(self._tracks) >= MAX_TYPES:
+            return Close("RESOURCE_EXHAUSTED", f"more than {MAX_TYPES} types on one stream")
+        return None
+
+    def _request(self, request: Requested, now: float, commands: list[Command]) -> None:
+        track = self._tracks.get(request.type_url)
+        first = track is None
+        if track is None:
+            track = Track(order.row(request.type_url))
+            self._tracks[request.type_url] = track
+            self._tracks = dict(sorted(self._tracks.items(), key=lambda item: order.rank(item[0])))
+            self._met = now
+        self._answer(track, request, now, commands)
+        # The names count on every message: on a NACK, and on one that answers an older response.
+        asked = self._dialect.subscribe(track, request, first)
+        if first:
+            # Whatever nonce it carries: an Envoy that reconnects may send one of the stream before.
+            asked = self._dialect.remember(track, request, asked, self._snapshot, self._previous)
+        self._apply(track, asked)
+
+    def _apply(self, track: Track, asked: Asked) -> None:
+        if asked.closed:
+            track.narrow()
+        elif not track.subscription.wildcard:
+            for name in asked.dropped:
+                track.forget(name)
+        if asked.opened:
+            track.dirty.update(self._snapshot.of(track.row.type_url).keys() - track.held.keys())
+        track.ask(asked.names)
+        if not track.subscription:
+            track.expire()  # an empty or unwanted response may stay without an answer for ever
+            track.owed = False
+
+    def _answer(self, track: Track, request: Requested, now: float, commands: list[Command]) -> None:
+        """ACK or NACK, told apart by `error_detail` alone. An unknown or empty nonce answers nothing."""
+        flights = track.answered(request.response_nonce) if request.response_nonce else []
+        if not flights:
+            return
+        for older in flights[:-1]:
+            track.accept(older, now)
+        flight, url = flights[-1], track.row.type_url
+        resources = tuple(flight.sent.values())
+        if request.error is not None:
+            singly = not self._dialect.whole(track.row)
+            track.reject(flight, singly)
+            track.error = request.error.message
+            commands.append(
+                Rejected(
+                    url,
+                    flight.version,
+                    flight.nonce,
+                    request.error.code,
+                    request.error.message,
+                    resources,
+                    flight.removed,
+                )
+            )
+            return
+        track.accept(flight, now)
+        commands.append(Accepted(url, flight.version, flight.nonce, resources, flight.removed))
+        self._retry({(url, name) for name, new in flight.sent.items() if _differs(flight.before[name], new)})
+
+    def _retry(self, taken: set[Ref]) -> None:
+        """What was refused may have been so for want of what was just taken (a route that is checked for its clusters)."""
+        for url, track in self._tracks.items():
+            for name in list(track.refused):
+                target = self._snapshot.of(url).get(name)
+                if target is not None and not target.refs.isdisjoint(taken):
+                    del track.refused[name]
+                    track.dirty.add(name)
+
+    # Snapshots.
+
+    def _publish(self, event: Published) -> None:
+        self._snapshot = event.snapshot
+        for url, changed in event.change.items():
+            track = self._tracks.get(url)
+            if track is None:
+                continue
+            table = event.snapshot.of(url)
+            for name in changed:
+                if not track.wants(name):
+                    continue
+                track.dirty.add(name)
+                if name in table:
+                    track.lingering.pop(name, None)
+                elif track.row.lingers and name not in track.lingering and track.has(name):
+                    track.lingering[name] = Lingering(track.surely(name))
+
+    # Responses.
+
+    def _pump(self, now: float, commands: list[Command]) -> None:
+        wake = linger.release(self._tracks, self._snapshot, self._met, now)
+        for track in self._tracks.values():
+            if track.flight is not None and track.flight.at + WATCHDOG <= now:
+                track.expire()
+            if track.flight is None and (track.dirty or track.forced or track.owed):
+                wake = min(wake, self._offer(track, now, commands))
+            if track.flight is not None:
+                wake = min(wake, track.flight.at + WATCHDOG)
+        if wake < NEVER and wake != self._wake:
+            self._wake = wake
+            commands.append(Wake(wake))
+
+    def _offer(self, track: Track, now: float, commands: list[Command]) -> float:
+        """Send what of a type is due and need not wait; when to look again for what must."""
+        due, gone = self._due(track)
+        whole = self._dialect.whole(track.row)
+        again, without = self._suspects(track, due) if whole else ({}, [])
+        candidates = due | again
+        lacking, wake = self._lacking(track, now) if candidates else ({}, NEVER)
+        gated = {name for name, new in candidates.items() if _must_wait(track, name, new, lacking)}
+        if not gated:
+            wake = NEVER
+        elif track.row.together and any(lacking.get(ref) for name in gated for ref in candidates[name].refs):
+            return wake  # a removal and an addition that belong together wait together, as long as waiting helps
+        owed = track.owed and (track.row.full_state or not gated)
+        if not (due.keys() - gated or gone or owed):
+            return wake
+        sent = {name: new for name, new in candidates.items() if name not in gated}
+        if whole:
+            gone = sorted({*gone, *without})
+        else:
+            sent, gone = _portion(track, sent, gone)
+        left_out = {name: new for name, new in candidates.items() if name not in sent}
+        version, resources = self._contents(track, sent, left_out)
+        self._nonces += 1
+        flight = Flight(
+            nonce=f"{self._tag}{self._nonces}",
+            version=version,
+            at=now,
+            sent=sent,
+            removed=tuple(gone),
+            before={name: track.surely(name) for name in (*sent, *gone)},
+        )
+        track.depart(flight)
+        self._resend(track, flight)
+        told = flight.removed if self._dialect.INCREMENTAL else ()
+        commands.append(Send(track.row.type_url, version, flight.nonce, resources, told))
+        return wake
+
+    def _due(self, track: Track) -> tuple[dict[str, Resource], list[str]]:
+        """What the client lacks or is owed, and what it must lose; what needs neither is crossed off."""
+        table = self._snapshot.of(track.row.type_url)
+        due: dict[str, Resource] = {}
+        gone: list[str] = []
+        for name in sorted(track.dirty | track.forced):
+            target = table.get(name)
+            if target is None and name in track.lingering:
+                target = track.lingering[name].content if name in track.forced else None
+                if target is None:
+                    track.settled(name)
+                    continue
+            if not track.wants(name):
+                track.settled(name)
+            elif target is not None:
+                held = track.held.get(name)
+                same = held is not None and held.version == target.version and name not in track.forced
+                if same or track.refused.get(name) == target.version:
+                    track.settled(name)
+                else:
+                    due[name] = target
+            elif not self._tells(track, name):
+                track.lose(name)
+            elif track.refused.get(name) == GONE:
+                track.settled(name)
+            else:
+                gone.append(name)
+        return due, gone
+
+    def _tells(self, track: Track, name: str) -> bool:
+        """Is the absence of a resource something to say?"""
+        if not self._dialect.INCREMENTAL:
+            return track.may_have(name) and self._dialect.whole(track.row)
+        if track.may_have(name):
+            return track.row.removable
+        # Never there and asked for: said once, so that the client need not wait for it; the interest stays.
+        return name in track.forced and name not in track.absent
+
+    def _lacking(self, track: Track, now: float) -> tuple[dict[Ref, bool], float]:
+        """What resources of this type must wait for, because the client has not got it."""
+        lacking: dict[Ref, bool] = {}
+        wake = NEVER
+        for url in track.row.refers:
+            other = self._tracks.get(url)
+            if other is not None and other.row.first and other is not track:
+                found, again = gate.missing(other, self._tracks, self._snapshot, now)
+                lacking |= found
+                wake = min(wake, again)
+        return lacking, wake
+
+    def _suspects(self, track: Track, due: Mapping[str, Resource]) -> tuple[dict[str, Resource], list[str]]:
+        """A response that lists everything puts to the test again what was refused before, like it or not."""
+        table = self._snapshot.of(track.row.type_url)
+        doubtful = [name for name in track.doubts if name not in track.lingering and name not in due]
+        return (
+            {name: table[name] for name in doubtful if name in table},
+            [name for name in doubtful if name not in table],
+        )
+
+    def _contents(
+        self, track: Track, sent: Mapping[str, Resource], left_out: Mapping[str, Resource]
+    ) -> tuple[str, tuple[Resource, ...]]:
+        """A response's resources, and the version of what the client then has.
+
+        Where everything is listed, what must wait is there in its old version, and what lingers is there still.
+        """
+        url = track.row.type_url
+        table = self._snapshot.of(url)
+        kept = [old for name in left_out if (old := track.surely(name)) is not None]
+        kept += [one.content for one in track.lingering.values() if one.content is not None]
+        version = adjusted(self._snapshot.version(url), kept, left_out.values())
+        if not self._dialect.whole(track.row):
+            return version, tuple(sent.values())
+        wanted = track.subscription
+        listed = table if wanted.wildcard else sorted(wanted.names & table.keys())
+        return version, (*(table[name] for name in listed if name not in left_out), *kept)
+
+    def _resend(self, track: Track, flight: Flight) -> None:
+        """ "After a cluster is added or changed, its endpoints must be sent, changed or not": it is not used before."""
+        if not track.row.resends:
+            return
+        for name, new in flight.sent.items():
+            if not _differs(flight.before[name], new):
+                continue
+            for url, other_name in new.refs:
+                other = self._tracks.get(url) if url in track.row.resends else None
+                if other is not None and other.wants(other_name) and other_name in self._snapshot.of(url):
+                    other.forced.add(other_name)
+
+
+def _differs(before: Resource | None, new: Resource) -> bool:
+    return before is None or before.version != new.version
+
+
+def _must_wait(track: Track, name: str, new: Resource, lacking: Mapping[Ref, bool]) -> bool:
+    """Does it refer to something that the client lacks, and that its own version does not refer to already?"""
+    if not lacking or new.refs.isdisjoint(lacking):
+        return False
+    held = track.held.get(name)
+    return held is None or not (new.refs - held.refs).isdisjoint(lacking)
+
+
+def _portion(track: Track, sent: dict[str, Resource], gone: list[str]) -> tuple[dict[str, Resource], list[str]]:
+    """What of it goes into one response. Where it is decided that something travels alone, it is decided here."""
+    if track.alone:
+        together = {name: new for name, new in sent.items() if name not in track.alone}
+        known_gone = [name for name in gone if name not in track.alone]
+        if not together and not known_gone:
+            name = min((*sent, *gone))
+            return ({name: sent[name]}, []) if name in sent else ({}, [name])
+        sent, gone = together, known_gone
+    if track.row.together:
+        return sent, gone
+    size = 0
+    portion: dict[str, Resource] = {}
+    for name, new in sent.items():
+        size += len(new.body)
+        if portion and size > CHUNK:
+            return portion, []  # removals last
+        portion[name] = new
+    return portion, gone

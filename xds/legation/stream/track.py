@@ -1,0 +1,306 @@
+"""What one client has of one type: by its own word, by what it was sent, and by what it said to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from legation.snapshot.order import Row
+from legation.snapshot.snapshot import Ref, Resource
+from legation.status import TypeStatus
+from legation.stream.subscription import Subscription
+
+GONE = ""
+"""The version of a resource that is not there; no content has it."""
+
+Refs = frozenset[Ref]
+
+
+@dataclass(slots=True)
+class Flight:
+    """A response that is not answered yet. `sent` is what in it was new or asked for, `before` what the client had."""
+
+    nonce: str
+    version: str
+    at: float
+    sent: dict[str, Resource]
+    removed: tuple[str, ...]
+    before: dict[str, Resource | None]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.before
+
+    def merged(self, newer: Flight) -> Flight:
+        """Both as one, under the newer's nonce: answers come in order, so the older's own would have come first."""
+        return Flight(
+            nonce=newer.nonce,
+            version=newer.version,
+            at=self.at,
+            sent={**self.sent, **newer.sent},
+            removed=tuple(dict.fromkeys(self.removed + newer.removed)),
+            before={**newer.before, **self.before},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A client has something of this name, but not known is which version: one was refused, or it is from before.
+
+    `content` is the last that it surely had (None: none, or not known), `refs` what any of the candidates refers to
+    (None: not known), `present` that it surely has one of them.
+    """
+
+    content: Resource | None
+    refs: Refs | None
+    present: bool
+
+
+@dataclass(slots=True)
+class Lingering:
+    """A resource that is removed from the Snapshot but not from the client. `free` is since when nothing holds it."""
+
+    content: Resource | None
+    free: float | None = None
+
+
+@dataclass(slots=True)
+class Young:
+    """A resource that the client had not before: when it was sent, and when it was taken."""
+
+    sent: float
+    taken: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """A new version was taken but may not be in force: `dropped` is what only the old one refers to, `awaits` what the
+    new one waits for.
+    """
+
+    dropped: Refs | None
+    awaits: Refs
+    since: float
+
+
+@dataclass(slots=True)
+class Track:
+    """The bookkeeping of one type on one stream.
+
+    Its size follows what the client holds; the work on it follows what changed. A name stands in `dirty` while the
+    Snapshot may differ from what the client has, in `forced` while an answer is owed even if it does not.
+    """
+
+    row: Row
+    subscription: Subscription = field(default_factory=Subscription)
+    held: dict[str, Resource] = field(default_factory=dict)
+    doubts: dict[str, Doubt] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    owed: bool = False
+    flight: Flight | None = None
+    late: Flight | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    alone: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    lingering: dict[str, Lingering] = field(default_factory=dict)
+    young: dict[str, Young] = field(default_factory=dict)
+    warming: dict[str, Warming] = field(default_factory=dict)
+    sent_version: str = ""
+    acked_version: str = ""
+    nacked_version: str = ""
+    error: str = ""
+
+    # What the client has.
+
+    def wants(self, name: str) -> bool:
+        """Is it asked for?"""
+        return self.subscription.wants(name)
+
+    def may_have(self, name: str) -> bool:
+        """Does the client have some version of it, or may it?"""
+        return name in self.held or name in self.doubts
+
+    def has(self, name: str) -> bool:
+        """Does the client have some version of it, as far as it said so or was sent one and has not refused it?"""
+        return name in self.held or (name in self.doubts and self.doubts[name].present)
+
+    def surely(self, name: str) -> Resource | None:
+        """The last content that the client is known to have, or was sent and has not refused."""
+        known = self.held.get(name)
+        if known is None and name in self.doubts:
+            return self.doubts[name].content
+        return known
+
+    def waiting(self, name: str) -> bool:
+        """Is a response that names it unanswered?"""
+        return (self.flight is not None and name in self.flight) or (self.late is not None and name in self.late)
+
+    def unsettled(self) -> Iterator[str]:
+        """The names of which the client may have something else than the Snapshot says. Few, as a rule; may repeat."""
+        flights = chain(*(flight.before for flight in (self.flight, self.late) if flight))
+        return chain(self.dirty, flights, self.doubts, self.lingering, self.warming)
+
+    def possible(self, name: str) -> Iterator[Refs | None]:
+        """What each version that the client may have in force refers to; None for one that nobody knows."""
+        if name in self.held:
+            yield self.held[name].refs
+        if name in self.doubts:
+            yield self.doubts[name].refs
+        if name in self.warming:
+            yield self.warming[name].dropped
+        for flight in (self.flight, self.late):
+            before = flight.before.get(name) if flight else None
+            if before is not None:
+                yield before.refs
+
+    # What happens to it.
+
+    def ask(self, names: Iterable[str]) -> None:
+        """These are owed an answer, whatever the client has and whatever it said of them before."""
+        for name in names:
+            self.forced.add(name)
+            self.absent.discard(name)
+            self.refused.pop(name, None)
+
+    def forget(self, name: str) -> None:
+        """The client does not ask for it any more, so it drops it and is told nothing more of it."""
+        for table in (self.held, self.doubts, self.refused, self.lingering, self.young, self.warming):
+            table.pop(name, None)
+        for names in (self.dirty, self.forced, self.alone, self.absent):
+            names.discard(name)
+
+    def narrow(self) -> None:
+        """The wildcard is over: forget what is not asked for by name."""
+        known = {*self.held, *self.doubts, *self.dirty, *self.forced, *self.lingering, *self.refused, *self.absent}
+        for name in known:
+            if not self.wants(name):
+                self.forget(name)
+
+    def settled(self, name: str) -> None:
+        """The Snapshot and the client agree on it, and no answer is owed."""
+        self.dirty.discard(name)
+        self.forced.discard(name)
+
+    def lose(self, name: str) -> None:
+        """It is gone, and the client is not told: nothing there refers to it."""
+        self.settled(name)
+        self.held.pop(name, None)
+        self.doubts.pop(name, None)
+
+    def depart(self, flight: Flight) -> None:
+        """A response is on its way; until it is refused, the client has what is in it."""
+        for name, resource in flight.sent.items():
+            if self.row.first and not self.has(name):
+                self.young[name] = Young(flight.at)
+            self.settled(name)
+            self.absent.discard(name)
+            self.held[name] = resource
+        for name in flight.removed:
+            self.settled(name)
+            self.held.pop(name, None)
+            self.young.pop(name, None)
+            if name in self.subscription.names:
+                self.absent.add(name)
+        self.owed = False
+        self.flight = flight
+        self.sent_version = flight.version
+
+    def expire(self) -> None:
+        """The answer is overdue: go on, but remember that it may still come."""
+        if self.flight is not None:
+            self.late = self.late.merged(self.flight) if self.late else self.flight
+            self.flight = None
+
+    def answered(self, nonce: str) -> list[Flight]:
+        """Take out the response with this nonce and those before it: answers come in order. Empty for no such nonce."""
+        if self.flight is not None and nonce == self.flight.nonce:
+            found = [flight for flight in (self.late, self.flight) if flight]
+            self.flight = self.late = None
+            return found
+        if self.late is not None and nonce == self.late.nonce:
+            found, self.late = [self.late], None
+            return found
+        return []
+
+    def accept(self, flight: Flight, now: float) -> None:
+        """The client took it."""
+        for name, resource in flight.sent.items():
+            if not self.wants(name):
+                continue  # unsubscribed meanwhile
+            self._settle_in(name, resource, flight.before[name], now)
+            self.doubts.pop(name, None)
+            self.alone.discard(name)
+            self.refused.pop(name, None)
+            if name in self.young:
+                self.young[name].taken = now
+        for name in flight.removed:
+            self.doubts.pop(name, None)
+            self.alone.discard(name)
+            self.refused.pop(name, None)
+            self.warming.pop(name, None)
+        self.acked_version = flight.version
+        if not self.refused:
+            self.error = ""
+
+    def reject(self, flight: Flight, singly: bool) -> None:
+        """The client refused it: nothing of it counts as held, though some of it may be in force.
+
+        With `singly`, what was refused in company is owed again, each alone; what was refused alone is refused.
+        """
+        company = len(flight.before) > 1
+        for name, before in flight.before.items():
+            if not self.wants(name):
+                continue
+            new = flight.sent.get(name)
+            if not singly and new is not None and before is not None and before.version == new.version:
+                continue  # sent only because the response lists everything; the client has had it before
+            if self.held.get(name) is new:
+                self.held.pop(name, None)
+            self.doubts[name] = self._doubt(name, before, new)
+            self.young.pop(name, None)
+            if singly and company:
+                self.alone.add(name)
+                self.dirty.add(name)
+            else:
+                self.alone.discard(name)
+                self.refused[name] = new.version if new else GONE
+        self.nacked_version = flight.version
+
+    def status(self, current: str) -> TypeStatus:
+        """For people and the console; `current` is the Snapshot's version, reached when nothing is left to do."""
+        done = not (self.flight or self.late or self.dirty or self.forced or self.owed or self.doubts or self.lingering)
+        flights = [flight for flight in (self.late, self.flight) if flight]
+        return TypeStatus(
+            sent=current if done else self.sent_version,
+            acked=current if done else self.acked_version,
+            nacked=self.nacked_version,
+            error=self.error,
+            pending=len(flights),
+            since=flights[0].at if flights else None,
+        )
+
+    def _doubt(self, name: str, before: Resource | None, new: Resource | None) -> Doubt:
+        older = self.doubts.get(name)
+        candidates = [resource.refs for resource in (before, new) if resource]
+        unknown = older is not None and older.refs is None
+        if older is not None and older.refs is not None:
+            candidates.append(older.refs)
+        return Doubt(
+            content=before or (older.content if older else None),
+            refs=None if unknown else frozenset().union(*candidates),
+            present=before is not None or (older is not None and older.present),
+        )
+
+    def _settle_in(self, name: str, new: Resource, before: Resource | None, now: float) -> None:
+        """An ACK is not yet "in force": a version that warms is acknowledged while the old one still serves."""
+        old: list[Refs | None] = [before.refs] if before else []
+        old += [self.doubts[name].refs] if name in self.doubts else []
+        old += [self.warming[name].dropped] if name in self.warming else []
+        awaits = frozenset(ref for ref in new.refs if ref[0] in self.row.warms)
+        known = [refs for refs in old if refs is not None]
+        dropped = None if len(known) < len(old) else frozenset().union(*known) - new.refs
+        if awaits and (dropped is None or dropped):
+            self.warming[name] = Warming(dropped, awaits, now)
+        else:
+            self.warming.pop(name, None)

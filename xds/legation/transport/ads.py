@@ -1,0 +1,201 @@
+"""One stream of one client, in asyncio: a reader and a writer around a `legation.stream` machine.
+
+The machine keeps at most one response per type on its way, so what waits here for a client that does not read is bounded
+by the number of its types; whatever is published meanwhile is merged there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import grpc
+from envoy.config.core.v3 import base_pb2
+from google.protobuf.message import DecodeError
+
+from legation.model.proxy import Proxy
+from legation.snapshot.snapshot import Change, Snapshot
+from legation.status import ProxyStatus
+from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
+from legation.stream.events import Event, Published, Requested, Ticked
+from legation.stream.machine import Stream, Variant
+from legation.transport import codec
+from legation.transport.control import Control
+
+FIRST_REQUEST = 30.0
+"""Seconds that a client has for its first request."""
+
+Context: TypeAlias = grpc.aio.ServicerContext
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a variant is written."""
+
+    variant: Variant
+    read: Callable[[bytes, str], tuple[Requested, base_pb2.Node | None]]
+    write: Callable[[Send, bytes], bytes]
+
+
+SOTW = Dialect(Variant.SOTW, codec.sotw_request, codec.sotw_response)
+DELTA = Dialect(Variant.DELTA, codec.delta_request, codec.delta_response)
+
+
+class Conversation:
+    """A stream from its first request to its end; the `Session` that the application knows.
+
+    `type_url` is the only type of a per-type service, "" for the aggregated one.
+    """
+
+    proxy: Proxy
+
+    def __init__(self, control: Control, dialect: Dialect, type_url: str, identifier: bytes, context: Context) -> None:
+        self.previous = Snapshot()
+        self._control = control
+        self._dialect = dialect
+        self._type_url = type_url
+        self._identifier = identifier
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._stream: Stream | None = None
+        self._joined = False
+        self._sends: deque[Send] = deque()
+        self._close: Close | None = None
+        self._over = False
+        self._tick_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
+
+    # The application's side.
+
+    def publish(self, snapshot: Snapshot, change: Change) -> None:
+        """See `control.Session`."""
+        if self._stream is not None:
+            self._handle(Published(snapshot, change))
+
+    def status(self) -> ProxyStatus:
+        """See `control.Session`."""
+        return ProxyStatus(
+            id=self.proxy.id,
+            role=str(self.proxy.role),
+            namespace=self.proxy.namespace,
+            variant=str(self._dialect.variant),
+            peer=self._context.peer(),
+            version=self.proxy.version,
+            connected=self._joined,
+            types=self._stream.status() if self._stream else {},
+        )
+
+    # The server's side.
+
+    async def run(self) -> None:
+        """Converse until the client ends the stream or it is closed. The caller's task is the writer."""
+        reader = self._loop.create_task(self._read())
+        deadline = self._loop.call_later(FIRST_REQUEST, self._silent)
+        try:
+            await self._write()
+        finally:
+            deadline.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            reader.cancel()
+            self._leave()
+
+    def close(self, code: str, detail: str) -> None:
+        """End the stream with a status, after the response that is being written."""
+        if self._close is None:
+            self._close = Close(code, detail)
+            self._news.set()
+
+    async def _read(self) -> None:
+        """Read on whatever the writer does: a client that is stuck in writing to us would never read from us."""
+        try:
+            while (raw := await self._context.read()) is not grpc.aio.EOF:
+                await self._hear(raw)
+        except DecodeError:
+            self.close("INVALID_ARGUMENT", "not a discovery request of this method")
+        except PermissionError as refusal:
+            self.close("PERMISSION_DENIED", str(refusal))
+        except ValueError as error:
+            self.close("INVALID_ARGUMENT", str(error))
+        finally:
+            self._leave()
+            self._over = True
+            self._news.set()
+
+    async def _hear(self, raw: bytes) -> None:
+        event, node = self._dialect.read(raw, self._type_url)
+        if self._type_url not in ("", event.type_url):
+            raise ValueError(f"this service has {self._type_url} only, not {event.type_url}")
+        if self._stream is None:
+            await self._join(node)
+        self._handle(event)
+
+    async def _join(self, node: base_pb2.Node | None) -> None:
+        """The node counts on the first message of a stream, whatever its type; later ones may leave it out."""
+        if node is None:
+            raise ValueError("the first request has no node")
+        self.proxy = codec.proxy(node)
+        await self._control.ready()
+        snapshot = self._control.join(self.proxy, self)
+        self._joined = True
+        self._stream = Stream(self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous)
+
+    def _leave(self) -> None:
+        if self._joined:
+            self._joined = False
+            self._control.leave(self)
+
+    def _silent(self) -> None:
+        if self._stream is None and not hasattr(self, "proxy"):
+            self.close("DEADLINE_EXCEEDED", "no request")
+
+    def _handle(self, event: Event) -> None:
+        assert self._stream is not None
+        for command in self._stream.handle(event, self._loop.time()):
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Send():
+                self._sends.append(command)
+                self._news.set()
+            case Accepted() | Rejected():
+                self._control.heard(self, command)
+            case Wake():
+                self._wake(command.at)
+            case Close():
+                self.close(command.code, command.detail)
+
+    def _wake(self, at: float) -> None:
+        """A timer that rings too early is harmless, so only an earlier one replaces it."""
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._tick_due = True
+        self._news.set()
+
+    async def _write(self) -> None:
+        """Write what there is; time passes for the machine only between writes, so nothing piles up behind one."""
+        while True:
+            self._news.clear()
+            while self._sends and self._close is None:
+                await self._context.write(self._dialect.write(self._sends.popleft(), self._identifier))
+            if self._close is not None:
+                await self._context.abort(grpc.StatusCode[self._close.code], self._close.detail)
+            if self._over:
+                return
+            if self._tick_due and self._stream is not None:
+                self._tick_due = False
+                self._handle(Ticked())
+                continue
+            await self._news.wait()

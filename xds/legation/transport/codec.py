@@ -1,0 +1,138 @@
+"""The wire format: discovery requests to events, Send commands to bytes.
+
+Requests go through protobuf. Responses do not: a resource is bytes already, and a protobuf message that lists submessages
+is its fields one after the other, so a response is a join of what is there and a few bytes of header.
+Source: `envoy/service/discovery/v3/discovery.proto`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf import json_format
+
+from legation.model.proxy import Locality, Proxy, introduce
+from legation.stream.commands import Send
+from legation.stream.events import Fault, Requested
+
+ERROR_LIMIT = 16 << 10
+"""Characters of a client's error text that are kept: Envoy may quote whole resources in it."""
+
+
+# Requests.
+
+
+def sotw_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb2.Node | None]:
+    """A DiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none."""
+    message = discovery_pb2.DiscoveryRequest.FromString(raw)
+    # A client that names by locator names something: an empty list of names alone would mean everything.
+    listed = message.resource_names or [locator.name for locator in message.resource_locators]
+    event = Requested(
+        type_url=message.type_url or default_type,
+        names=tuple(listed),
+        version_info=message.version_info,
+        response_nonce=message.response_nonce,
+        error=_fault(message),
+    )
+    return event, message.node if message.HasField("node") else None
+
+
+def delta_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb2.Node | None]:
+    """A DeltaDiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none."""
+    message = discovery_pb2.DeltaDiscoveryRequest.FromString(raw)
+    located = (locator.name for locator in message.resource_locators_subscribe)
+    unlocated = (locator.name for locator in message.resource_locators_unsubscribe)
+    event = Requested(
+        type_url=message.type_url or default_type,
+        subscribe=(*message.resource_names_subscribe, *located),
+        unsubscribe=(*message.resource_names_unsubscribe, *unlocated),
+        initial_resource_versions=dict(message.initial_resource_versions),
+        response_nonce=message.response_nonce,
+        error=_fault(message),
+    )
+    return event, message.node if message.HasField("node") else None
+
+
+def proxy(node: base_pb2.Node) -> Proxy:
+    """Who a node says it is. Nothing of the message is kept: Envoy lists every extension that it has in it.
+
+    Raises ValueError for a node that does not say it in a form that we serve.
+    """
+    version = node.user_agent_version
+    if node.HasField("user_agent_build_version"):
+        build = node.user_agent_build_version.version
+        version = f"{build.major_number}.{build.minor_number}.{build.patch}"
+    return introduce(
+        node.id,
+        json_format.MessageToDict(node.metadata),
+        Locality(node.locality.region, node.locality.zone, node.locality.sub_zone),
+        node.user_agent_name,
+        version,
+    )
+
+
+def _fault(message: discovery_pb2.DiscoveryRequest | discovery_pb2.DeltaDiscoveryRequest) -> Fault | None:
+    if not message.HasField("error_detail"):
+        return None
+    return Fault(message.error_detail.code, message.error_detail.message[:ERROR_LIMIT])
+
+
+# Responses.
+
+
+def sotw_response(send: Send, identifier: bytes) -> bytes:
+    """A DiscoveryResponse. `identifier` is what `control_plane` makes of the server's name."""
+    parts = [_text(1, send.version)]
+    for resource in send.resources:
+        parts += (_head(2, len(resource.body)), resource.body)
+    parts += (_text(4, send.type_url), _text(5, send.nonce), _field(6, identifier))
+    return b"".join(parts)
+
+
+def delta_response(send: Send, identifier: bytes) -> bytes:
+    """A DeltaDiscoveryResponse. `identifier` is what `control_plane` makes of the server's name."""
+    parts = [_text(1, send.version)]
+    for resource in send.resources:
+        parts += (_entry(resource.name, resource.version, len(resource.body)), resource.body)
+    parts += (_text(4, send.type_url), _text(5, send.nonce))
+    parts += (_text(6, name) for name in send.removed)
+    parts.append(_field(7, identifier))
+    return b"".join(parts)
+
+
+def control_plane(identifier: str) -> bytes:
+    """The body of a `ControlPlane` message."""
+    return _text(1, identifier)
+
+
+@lru_cache(maxsize=1 << 16)
+def _entry(name: str, version: str, size: int) -> bytes:
+    """What stands before a body of `size` bytes in a delta response: the head of a Resource message, its name (field 3)
+    and version (1), and the head of its `resource` (2). Made once for all streams; the body itself is never copied.
+    """
+    fields = _text(3, name) + _text(1, version) + _head(2, size)
+    return _head(2, len(fields) + size) + fields
+
+
+def _text(number: int, text: str) -> bytes:
+    return _field(number, text.encode())
+
+
+def _field(number: int, body: bytes) -> bytes:
+    return _head(number, len(body)) + body
+
+
+def _head(number: int, size: int) -> bytes:
+    """The tag and length of a length-delimited field (wire type 2)."""
+    return _varint(number << 3 | 2) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)

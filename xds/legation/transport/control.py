@@ -1,0 +1,46 @@
+"""What the transport asks of the application, and what it offers in return."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from legation.model.proxy import Proxy
+from legation.snapshot.snapshot import Change, Snapshot
+from legation.status import ProxyStatus
+from legation.stream.commands import Accepted, Rejected
+
+
+class Session(Protocol):
+    """One stream of one client. The application keeps it from `join` to `leave`. Not safe across threads."""
+
+    proxy: Proxy
+    previous: Snapshot
+    """What this client was last served. The application may set it in `join`; it is read right after."""
+
+    def publish(self, snapshot: Snapshot, change: Change) -> None:
+        """The client's scope has a new Snapshot; `change` must name everything that differs from the last one given.
+
+        Cheap and never blocking: what a slow client was not sent yet is merged.
+        """
+
+    def status(self) -> ProxyStatus:
+        """What the client has, now."""
+
+
+class Control(Protocol):
+    """The application, as seen from a stream. All calls come on the event loop."""
+
+    async def ready(self) -> None:
+        """Return once the first load is complete. Until then streams are accepted and not answered."""
+
+    def join(self, proxy: Proxy, session: Session) -> Snapshot:
+        """A client has introduced itself: the current Snapshot of its scope.
+
+        From here on the session is told of every newer one. Raises PermissionError to refuse the client, in words.
+        """
+
+    def leave(self, session: Session) -> None:
+        """The stream of a session that joined is over."""
+
+    def heard(self, session: Session, command: Accepted | Rejected) -> None:
+        """What the client said to a response."""
