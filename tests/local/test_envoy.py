@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -190,7 +191,7 @@ def test_the_binary_is_the_chosen_one_then_the_wheels_then_the_paths(
     monkeypatch.delenv("LEGATION_ENVOY")
 
     def not_installed(name: str) -> None:
-        raise local.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(local, "distribution", not_installed)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,0 +1,176 @@
+"""What Prometheus is told. No label names a proxy or a stream: ten thousand proxies are as many series as ten."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from legation.problems import Problem, Severity
+from legation.status import ProxyStatus
+
+_FROM_MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Every metric of the product, on one registry (`Metrics.on`). Durations are seconds, types short names (`cds`)."""
+
+    registry: CollectorRegistry
+    streams: Gauge
+    first_request_wait: Histogram
+    admission_rejects: Counter
+    pushes: Counter
+    send_bytes: Counter
+    acks: Counter
+    nacks: Counter
+    ack_latency: Histogram
+    suppressed_resends: Counter
+    stale_nonces: Counter
+    convergence: Histogram
+    render: Histogram
+    revisions: Counter
+    documents: Gauge
+    held: Gauge
+    problems: Gauge
+    event_loop_lag: Histogram
+
+    @classmethod
+    def on(cls, registry: CollectorRegistry) -> Metrics:
+        """Creates them all on this registry, and the process's own. Raises ValueError if they are there already."""
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace="legation", registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace="legation", registry=registry)
+
+        def seconds(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(
+                f"{name}_seconds", text, labels, namespace="legation", registry=registry, buckets=_FROM_MILLISECONDS
+            )
+
+        made = cls(
+            registry=registry,
+            streams=gauge("streams", "Open xDS streams.", "variant", "client"),
+            first_request_wait=seconds("first_request_wait", "From a stream's first request to its first response."),
+            admission_rejects=counter("admission_rejects", "Streams that were turned away to come again later."),
+            pushes=counter("pushes", "Responses sent.", "type"),
+            send_bytes=counter("send_bytes", "Bytes of responses sent.", "type"),
+            acks=counter("acks", "Responses that a client took.", "type"),
+            nacks=counter("nacks", "Responses that a client refused.", "type"),
+            ack_latency=seconds("ack_latency", "From a response to the client's answer.", "type"),
+            suppressed_resends=counter("suppressed_resends", "Refused bytes that were not sent again.", "type"),
+            stale_nonces=counter("stale_nonces", "Requests that answered a response which was not the last.", "type"),
+            convergence=seconds("convergence", "From a file's event to the last client that took what came of it."),
+            render=seconds("render", "To render one scope's resources."),
+            revisions=counter("revisions", "Changes of the accepted configuration."),
+            documents=gauge("documents", "Documents in service."),
+            held=gauge("held", "Documents whose last accepted version is served instead of what their file says."),
+            problems=gauge("problems", "Findings in the files, now.", "severity"),
+            event_loop_lag=seconds("event_loop_lag", "How late the event loop runs what was due."),
+        )
+        for severity in Severity:
+            made.problems.labels(str(severity)).set(0)
+        return made
+
+    def stream_opened(self, variant: str, client: str) -> None:
+        """A stream of a variant (`delta`, `sotw`) from a kind of client (`envoy`, `grpc`)."""
+        self.streams.labels(variant, client).inc()
+
+    def stream_closed(self, variant: str, client: str) -> None:
+        """The counterpart of `stream_opened`, with the same words."""
+        self.streams.labels(variant, client).dec()
+
+    def first_answered(self, wait: float) -> None:
+        """A stream had its first response `wait` seconds after its first request."""
+        self.first_request_wait.observe(wait)
+
+    def turned_away(self) -> None:
+        """A stream was refused because too many came at once."""
+        self.admission_rejects.inc()
+
+    def pushed(self, short_type: str, size: int) -> None:
+        """A response of `size` bytes was sent."""
+        self.pushes.labels(short_type).inc()
+        self.send_bytes.labels(short_type).inc(size)
+
+    def acked(self, short_type: str, latency: float) -> None:
+        """A client took a response `latency` seconds after it was sent."""
+        self.acks.labels(short_type).inc()
+        self.ack_latency.labels(short_type).observe(latency)
+
+    def nacked(self, short_type: str, latency: float) -> None:
+        """A client refused a response `latency` seconds after it was sent."""
+        self.nacks.labels(short_type).inc()
+        self.ack_latency.labels(short_type).observe(latency)
+
+    def resend_suppressed(self, short_type: str) -> None:
+        """Bytes that this client's version refuses were kept back."""
+        self.suppressed_resends.labels(short_type).inc()
+
+    def stale(self, short_type: str) -> None:
+        """A request carried a nonce that is not the last one."""
+        self.stale_nonces.labels(short_type).inc()
+
+    def converged(self, duration: float) -> None:
+        """What a file's event changed is in force everywhere, `duration` seconds after the event."""
+        self.convergence.observe(duration)
+
+    def rendered(self, duration: float) -> None:
+        """One scope was rendered."""
+        self.render.observe(duration)
+
+    def revised(self, documents: int, held: int, problems: Iterable[Problem]) -> None:
+        """The accepted configuration changed, and this is how it stands now."""
+        self.revisions.inc()
+        self.documents.set(documents)
+        self.held.set(held)
+        found = Tally(problem.severity for problem in problems)
+        for severity in Severity:
+            self.problems.labels(str(severity)).set(found[severity])
+
+    def lagged(self, lag: float) -> None:
+        """The event loop ran something `lag` seconds after it was due."""
+        self.event_loop_lag.observe(lag)
+
+    def follow(self, proxies: Callable[[], Iterable[ProxyStatus]]) -> None:
+        """Counts the fleet anew at each scrape: who is behind, who refuses, how many versions are in use, by type."""
+        self.registry.register(_Fleet(proxies))
+
+
+class _Fleet(Collector):
+    def __init__(self, proxies: Callable[[], Iterable[ProxyStatus]]) -> None:
+        self._proxies = proxies
+
+    def describe(self) -> Iterator[Metric]:
+        """Names only: registering must not ask for proxies before there are any."""
+        yield from self._families(())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families(self._proxies())
+
+    def _families(self, proxies: Iterable[ProxyStatus]) -> Iterator[Metric]:
+        behind: Tally[str] = Tally()
+        refusing: Tally[str] = Tally()
+        versions: dict[str, set[str]] = {}
+        for proxy in proxies:
+            for short_type, status in proxy.types.items():
+                behind[short_type] += not status.synced
+                refusing[short_type] += bool(status.error)
+                if status.acked:
+                    versions.setdefault(short_type, set()).add(status.acked)
+        for name, text, counts in (
+            ("clients_behind", "Clients that have not taken all that they were sent.", behind),
+            ("clients_refusing", "Clients whose last answer was a refusal.", refusing),
+            ("versions_in_fleet", "Different versions that clients hold.", {t: len(v) for t, v in versions.items()}),
+        ):
+            family = GaugeMetricFamily(f"legation_{name}", text, labels=("type",))
+            for short_type, count in sorted(counts.items()):
+                family.add_metric((short_type,), count)
+            yield family
