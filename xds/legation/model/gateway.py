@@ -1,0 +1,298 @@
+"""Gateway: the ports that a gateway proxy opens, and the hosts it answers for.
+
+Source: https://istio.io/latest/docs/reference/config/networking/gateway/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from legation.model.base import (
+    EMPTY,
+    NOT_SUPPORTED,
+    Deprecated,
+    Excludes,
+    Finding,
+    Model,
+    NotYet,
+    OneOf,
+    Raw,
+    given,
+    inner,
+    items,
+    number,
+    texts,
+)
+from legation.model.values import (
+    Bind,
+    Bool,
+    Filled,
+    Labels,
+    PortNumber,
+    PortOrZero,
+    Str,
+    fault_of_host,
+    is_ip,
+    is_label,
+    shown,
+    wrong,
+)
+from legation.problems import Severity
+
+HTTP_PROTOCOLS: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
+"""Protocols whose requests are routed, in clear text."""
+TLS_PROTOCOLS: Final = frozenset({"HTTPS", "TLS"})
+PROTOCOLS: Final = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO", "REDIS", "MYSQL")
+SUPPORTED: Final = frozenset({"HTTP", "HTTP2", "GRPC"})
+
+
+def protocol(text: str) -> str:
+    """A protocol as it is written in Gateways, Sidecars and ServiceEntries; its case does not matter."""
+    known = (*PROTOCOLS, "HTTP_PROXY", "UDP")
+    if text.upper() not in known:
+        raise wrong(f'"{shown(text)}" is no protocol', f"known: {', '.join(PROTOCOLS)}")
+    return text
+
+
+Protocol = Annotated[Str, AfterValidator(protocol)]
+
+
+def _no_target_port(raw: Raw) -> Iterator[Finding]:
+    if given(raw, "targetPort"):
+        said = "`targetPort` has no meaning here"
+        yield Finding(("targetPort",), said, "remove it; the port of a Service says where it leads", at_key=True)
+
+
+class Port(Model):
+    """A port that is opened."""
+
+    rules = (_no_target_port,)
+    example = "{number: 8080, name: http, protocol: HTTP}"
+
+    number: PortOrZero
+    """The port, 1 to 65535; 0 only for a Unix socket."""
+    protocol: Protocol
+    """What is spoken there: HTTP, HTTPS, HTTP2, GRPC, TLS, TCP and so on."""
+    name: Filled
+    """Its name, unique in the Gateway."""
+    target_port: Annotated[PortNumber | None, Deprecated("number")] = None
+    """Never had an effect."""
+
+
+def _server_host(text: str) -> str:
+    namespace, slash, host = text.rpartition("/")
+    if slash and namespace not in ("*", ".") and not is_label(namespace):
+        raise wrong(f'"{shown(namespace)}" is no namespace', "write namespace/host, ./host or */host")
+    if host == "*" or is_ip(host):
+        return text
+    if fault := fault_of_host(host):
+        raise wrong(f'"{shown(text)}" {fault}', "write a full name such as shop.example.com, *.example.com or *")
+    if "*" in host and not host.startswith("*."):
+        raise wrong(f'"{shown(text)}": a wildcard stands for whole parts of a name', f"write *.{host.lstrip('*-')}")
+    if "." not in host:
+        raise wrong(f'"{shown(text)}" is a short name, and clients outside know none', "write the full name, or *")
+    return text
+
+
+ServerHost = Annotated[Str, AfterValidator(_server_host)]
+"""A full name, `*.` and a name, `*`, or an IP address; perhaps after the namespace of the VirtualServices meant."""
+
+TLSProtocol = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
+
+
+class TLSCertificate(Model):
+    """One certificate of several."""
+
+    server_certificate: Str = ""
+    """The path of the certificate's chain, on the proxy's host."""
+    private_key: Str = ""
+    """The path of its key."""
+    ca_certificates: Str = ""
+    """The path of the authorities that clients' certificates come from."""
+
+
+_FILES: Final = ("serverCertificate", "privateKey", "caCertificates", "caCrl")
+_SECRETS: Final = ("credentialName", "credentialNames")
+_CERTIFICATES: Final = (*_SECRETS, "tlsCertificates", *_FILES)
+
+
+def _tls(raw: Raw) -> Iterator[Finding]:
+    mode = raw.get("mode", "PASSTHROUGH")
+    written = [field for field in _CERTIFICATES if given(raw, field) and raw[field] != ""]
+    secret = [field for field in (*_SECRETS, "tlsCertificates") if field in written]
+    if mode in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"):
+        if not secret:
+            for field in ("serverCertificate", "privateKey"):
+                if field not in written:
+                    said = f"mode {mode} needs a certificate: `{field}` is missing"
+                    yield Finding(
+                        (), said, "add `credentialName`, or `serverCertificate` and `privateKey`", at_key=True
+                    )
+            if mode != "SIMPLE" and "caCertificates" not in written and not given(raw, "caCertCredentialName"):
+                said = f"mode {mode} needs the authorities that clients' certificates come from"
+                yield Finding((), said, "add `caCertificates`", at_key=True)
+        if "caCrl" in written and (mode == "SIMPLE" or secret):
+            said = "`caCrl` is only for client certificates whose authorities are in a file"
+            yield Finding(("caCrl",), said, "remove it", at_key=True)
+    elif mode == "ISTIO_MUTUAL":
+        for field in written:
+            yield Finding((field,), f"`{field}` has no place in mode ISTIO_MUTUAL", "remove it", at_key=True)
+    elif isinstance(mode, str):
+        for field in written:
+            said = f"`{field}` has no effect in mode {shown(mode)}"
+            yield Finding((field,), said, "set `mode: SIMPLE` or `MUTUAL`, or remove it", True, Severity.WARNING)
+    if raw.get("minProtocolVersion") in ("TLSV1_0", "TLSV1_1") and not given(raw, "cipherSuites"):
+        said = "TLS before 1.2 needs old cipher suites, and none is named"
+        yield Finding(
+            ("minProtocolVersion",), said, "name `cipherSuites`, or ask for TLSV1_2", severity=Severity.WARNING
+        )
+
+
+class ServerTLSSettings(Model):
+    """How a server proves who it is, and whether clients must."""
+
+    rules = (
+        OneOf(("credentialName", "credentialNames", "tlsCertificates")),
+        Excludes("credentialName", ("serverCertificate", "privateKey")),
+        Excludes("credentialNames", ("serverCertificate", "privateKey")),
+        _tls,
+    )
+    example = "{mode: SIMPLE, credentialName: my-certificate}"
+
+    https_redirect: Bool = False
+    """Whether requests in clear text are sent to https."""
+    mode: Literal["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"] = (
+        "PASSTHROUGH"
+    )
+    """Who proves what: SIMPLE the server, MUTUAL both; PASSTHROUGH leaves it to the destination."""
+    server_certificate: Str = ""
+    """The path of the certificate's chain, on the proxy's host."""
+    private_key: Str = ""
+    """The path of its key."""
+    ca_certificates: Str = ""
+    """The path of the authorities that clients' certificates come from."""
+    ca_crl: Str = ""
+    """The path of a list of revoked client certificates."""
+    credential_name: Str = ""
+    """The Secret with certificate and key, in the gateway's namespace."""
+    credential_names: Annotated[tuple[Filled, ...] | None, Field(min_length=1, max_length=2)] = None
+    """Two Secrets, of an RSA and an ECDSA certificate."""
+    ca_cert_credential_name: Str = ""
+    """The Secret with the authorities, if it is another."""
+    tls_certificates: Annotated[tuple[TLSCertificate, ...] | None, Field(min_length=1, max_length=2)] = None
+    """Two certificates, RSA and ECDSA, by their paths."""
+    subject_alt_names: tuple[Str, ...] = ()
+    """Names, one of which a client's certificate must have."""
+    verify_certificate_spki: tuple[Str, ...] = ()
+    """Hashes of clients' public keys that are accepted, in base64."""
+    verify_certificate_hash: tuple[Str, ...] = ()
+    """Hashes of clients' certificates that are accepted, in hex."""
+    min_protocol_version: TLSProtocol = "TLS_AUTO"
+    """The oldest version of TLS."""
+    max_protocol_version: TLSProtocol = "TLS_AUTO"
+    """The newest version of TLS."""
+    cipher_suites: tuple[Str, ...] = ()
+    """Cipher suites for TLS before 1.3."""
+    insecure_skip_verify: Bool | None = None
+    """Whether clients' certificates are accepted from any authority."""
+
+
+def _listens(raw: Raw) -> Iterator[Finding]:
+    """Port and address belong together; the address of a Unix socket is a port of its own."""
+    bind = raw.get("bind")
+    socket = isinstance(bind, str) and bind.startswith("unix:")
+    port = number(inner(raw, "port"), "number")
+    if port == 0 and not socket:
+        yield Finding(("port", "number"), "port 0 is only for Unix sockets", "write the port, 1 to 65535")
+    elif socket and port:
+        yield Finding(("port", "number"), "a Unix socket has no port", "write `number: 0`")
+
+
+def _secured(raw: Raw) -> Iterator[Finding]:
+    spoken = inner(raw, "port").get("protocol")
+    if not isinstance(spoken, str) or spoken.upper() not in PROTOCOLS:
+        return
+    spoken, tls = spoken.upper(), raw.get("tls")
+    if spoken in TLS_PROTOCOLS:
+        if not isinstance(tls, dict):
+            said = f"a server of protocol {spoken} needs `tls`"
+            yield Finding((), said, "add `tls` with a `mode` and a certificate", at_key=True)
+        elif tls.get("httpsRedirect") is True:
+            said = f"`httpsRedirect` has no effect on protocol {spoken}"
+            yield Finding(("tls", "httpsRedirect"), said, "put it on the server of port 80", True, Severity.WARNING)
+    elif isinstance(tls, dict):
+        if spoken not in HTTP_PROTOCOLS:
+            said = f"`tls` has no place on protocol {spoken}"
+            yield Finding(("tls",), said, "write `protocol: TLS` for TLS around TCP", at_key=True)
+        elif tls.get("mode", "PASSTHROUGH") != "PASSTHROUGH" or any(given(tls, field) for field in _CERTIFICATES):
+            said = f"a certificate has no place on protocol {spoken}: clients speak clear text"
+            yield Finding(("tls",), said, "write `protocol: HTTPS`, or only `httpsRedirect: true`", at_key=True)
+    if spoken not in SUPPORTED:
+        said = f"servers of protocol {spoken} are not supported yet: this server is left out, its port stays closed"
+        hint = "use HTTP, HTTP2 or GRPC for now"
+        yield Finding(("port", "protocol"), said, hint, severity=Severity.WARNING, code=NOT_SUPPORTED)
+
+
+class Server(Model):
+    """A port, and the hosts that are answered for there."""
+
+    rules = (_listens, _secured)
+    example = '{port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*"]}'
+
+    port: Port
+    """What is opened."""
+    bind: Bind | None = None
+    """The address that is listened on; all addresses if left out."""
+    hosts: tuple[ServerHost, ...] = Field(min_length=1)
+    """The names that it answers for; perhaps after the namespace of the VirtualServices that may claim them."""
+    tls: Annotated[ServerTLSSettings | None, NotYet("this server is left out, its port stays closed")] = None
+    """How the server proves who it is."""
+    default_endpoint: Annotated[Str, NotYet()] = ""
+    """Where traffic goes by default."""
+    name: Str = ""
+    """Its name, for statistics."""
+
+    @property
+    def protocol(self) -> str:
+        """What is spoken there, in capitals."""
+        return self.port.protocol.upper()
+
+    @property
+    def supported(self) -> bool:
+        """Whether it can be opened as it is written; one that cannot is left out and told."""
+        return self.tls is None and self.protocol in SUPPORTED
+
+
+def _port_names(raw: Raw) -> Iterator[Finding]:
+    seen: dict[Any, int] = EMPTY
+    for index, server in items(raw, "servers"):
+        name = inner(server, "port").get("name")
+        if isinstance(name, str) and name:
+            if name in seen:
+                said = f'the port\'s name "{shown(name)}" is here twice, first in servers[{seen[name]}]'
+                yield Finding(("servers", index, "port", "name"), said, "give each port of a Gateway its own name")
+            seen.setdefault(name, index)
+
+
+def _plain_hosts(raw: Raw) -> Iterator[Finding]:
+    for index, server in items(raw, "servers"):
+        seen: set[str] = set()
+        for place, host in texts(server, "hosts"):
+            if host in seen:
+                said = f'"{shown(host)}" is here twice'
+                yield Finding(("servers", index, "hosts", place), said, "remove one", severity=Severity.WARNING)
+            seen.add(host)
+
+
+class Gateway(Model):
+    """The ports that gateway proxies open, and the hosts they answer for."""
+
+    rules = (_port_names, _plain_hosts)
+
+    servers: tuple[Server, ...] = Field(min_length=1)
+    """Ports, each with its hosts."""
+    selector: Labels | None = None
+    """Labels of the gateway proxies that it is for; all if left out."""

@@ -1,0 +1,497 @@
+"""Kubernetes' own kinds, as far as traffic depends on them; and the metadata that documents of every kind have.
+
+Service, EndpointSlice and Endpoints are read strictly, since a typo in them moves traffic. Of workloads, Secrets and the
+rest we read what matters here and pass over what is Kubernetes' business.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+
+from legation.model.base import EMPTY, Finding, Lenient, Model, Opaque, Raw, Unique, given, items, number
+from legation.model.values import (
+    Address,
+    Base64,
+    Bool,
+    Count,
+    Filled,
+    Labels,
+    Map,
+    PortNumber,
+    PortOrZero,
+    Str,
+    is_label,
+    wrong,
+)
+
+# --- metadata -----------------------------------------------------------------------------------------------------
+
+_TIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9:]{5})\Z"
+)
+
+
+def _time(text: str) -> str:
+    try:
+        seconds(text)
+    except ValueError:
+        raise wrong("this is no point in time", "write it as 2026-01-31T12:00:00Z, in quotes") from None
+    return text
+
+
+def seconds(text: str) -> float:
+    """A time in RFC 3339 (`2026-01-31T12:00:00Z`) in seconds since the epoch. Raises ValueError for anything else."""
+    found = _TIME.match(text)
+    if found is None:
+        raise ValueError("no RFC 3339 time")
+    zone = "+00:00" if found[4] in "Zz" else found[4]
+    whole = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}").astimezone(UTC).timestamp()
+    return whole + float(found[3] or 0)
+
+
+Time = Annotated[Str, AfterValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class Metadata(Model):
+    """ObjectMeta as it is written. What Kubernetes fills in by itself is known and means nothing here."""
+
+    name: Filled
+    """The name, unique in the namespace among objects of the kind."""
+    namespace: Str | None = None
+    """The namespace; `default` if left out."""
+    labels: Map[Str, Str] | None = None
+    """Labels, for selectors."""
+    annotations: Map[Str, Str] | None = None
+    """Annotations."""
+    creation_timestamp: Time | None = None
+    """When it was made: where two objects meet, the older one wins."""
+    generate_name: Any = None
+    generation: Any = None
+    uid: Any = None
+    resource_version: Any = None
+    self_link: Any = None
+    deletion_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    owner_references: Any = None
+    finalizers: Any = None
+    managed_fields: Any = None
+    cluster_name: Any = None
+
+
+# --- Service ------------------------------------------------------------------------------------------------------
+
+
+def _int_or_name(value: Any) -> int | str:
+    if type(value) is int:
+        if not 1 <= value <= 65535:
+            raise wrong(f"{value} is no port", "write a number from 1 to 65535, or the name of a container's port")
+        return value
+    if isinstance(value, str):
+        if value.isdigit():
+            raise wrong(f'"{value}" is read as the name of a port', "write the number without quotes")
+        if not value or len(value) > 63 or not is_label(value):
+            raise wrong("this is no name of a port", "use letters, digits and '-', at most 15, or write a number")
+        return value
+    raise wrong("a port's number or name is needed here", "write a number from 1 to 65535, or the name of a port")
+
+
+IntOrName = Annotated[
+    int | str,
+    PlainValidator(_int_or_name),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
+]
+Transport = Literal["TCP", "UDP", "SCTP"]
+
+
+class ServicePort(Model):
+    """A port of a Service."""
+
+    example = "{name: http, port: 80, targetPort: 8080}"
+
+    name: Str = ""
+    """Its name; what is before its first `-` says what is spoken there: `http-web`, `grpc`, `tcp-db`."""
+    protocol: Transport = "TCP"
+    """What it is carried by."""
+    app_protocol: Str | None = None
+    """What is spoken there, if the name does not say it."""
+    port: PortNumber
+    """The port that clients call."""
+    target_port: IntOrName | None = None
+    """The port of the endpoints, by number or name; `port` if left out."""
+    node_port: PortOrZero = 0
+    """The port on every node."""
+
+
+def _several_ports(raw: Raw) -> Iterator[Finding]:
+    ports = items(raw, "ports")
+    if len(ports) > 1:
+        for index, port in ports:
+            if not given(port, "name") or port["name"] == "":
+                said = "of several ports each needs a name"
+                yield Finding(("ports", index), said, "add `name`, such as http", at_key=True)
+    seen: set[tuple[Any, ...]] = set()
+    for index, port in ports:
+        where, transport = number(port, "port"), port.get("protocol", "TCP")
+        if where is not None and isinstance(transport, str):
+            if (where, transport) in seen:
+                said = f"port {where} is here twice"
+                yield Finding(("ports", index, "port"), said, "remove one of them")
+            seen.add((where, transport))
+
+
+def _type(raw: Raw) -> Iterator[Finding]:
+    external = raw.get("type") == "ExternalName"
+    if external and (not given(raw, "externalName") or raw["externalName"] == ""):
+        yield Finding(
+            (), "a Service of type ExternalName needs `externalName`", "add the name it stands for", at_key=True
+        )
+    if not external and not given(raw, "ports") and raw.get("clusterIP") != "None":
+        yield Finding((), "`ports` is missing", "add the ports that clients call", at_key=True)
+
+
+class ServiceSpec(Model):
+    """What a Service is."""
+
+    rules = (Unique("ports", by="name"), _several_ports, _type)
+
+    ports: tuple[ServicePort, ...] = ()
+    """Its ports."""
+    selector: Labels = EMPTY
+    """Labels of the workloads that are its endpoints."""
+    cluster_ip: Annotated[Str, Field(alias="clusterIP")] = ""
+    """Its virtual address; `None` for a Service whose endpoints are called directly."""
+    cluster_ips: Annotated[tuple[Str, ...], Field(alias="clusterIPs")] = ()
+    """Its virtual addresses."""
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    """Who reaches it."""
+    external_name: Str = ""
+    """The name that it stands for, with type ExternalName."""
+    publish_not_ready_addresses: Bool = False
+    """Whether endpoints count that are not ready."""
+    internal_traffic_policy: Literal["Cluster", "Local"] | None = None
+    """Whether only endpoints on the caller's node are used."""
+    traffic_distribution: Str | None = None
+    """Which endpoints are preferred."""
+    external_ips: Annotated[tuple[Str, ...], Field(alias="externalIPs")] = ()
+    """Addresses outside the cluster."""
+    load_balancer_ip: Annotated[Str, Field(alias="loadBalancerIP")] = ""
+    """The address of its load balancer."""
+    load_balancer_source_ranges: tuple[Str, ...] = ()
+    """Who may call its load balancer."""
+    load_balancer_class: Str | None = None
+    """Who makes its load balancer."""
+    allocate_load_balancer_node_ports: Bool | None = None
+    """Whether its load balancer gets ports on every node."""
+    external_traffic_policy: Literal["", "Cluster", "Local"] = ""
+    """Whether calls from outside stay on the node they reach."""
+    health_check_node_port: PortOrZero = 0
+    """The port on which nodes are asked whether they have endpoints."""
+    session_affinity: Literal["", "None", "ClientIP"] = ""
+    """Whether a client keeps its endpoint; Istio and Envoy do not look at it."""
+    session_affinity_config: Any = None
+    """How long."""
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
+    """Its address families."""
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    """How many of them."""
+
+    @property
+    def headless(self) -> bool:
+        """Whether its endpoints are called directly."""
+        return self.cluster_ip == "None"
+
+
+class Service(Model):
+    """A service of Kubernetes."""
+
+    spec: ServiceSpec
+    """What it is."""
+    status: Any = None
+    """Kubernetes' own notes."""
+
+
+# --- endpoints ----------------------------------------------------------------------------------------------------
+
+
+class ObjectReference(Lenient):
+    """Another object."""
+
+    kind: Str = ""
+    """Its kind."""
+    namespace: Str = ""
+    """Its namespace."""
+    name: Str = ""
+    """Its name."""
+
+
+class EndpointConditions(Model):
+    """How an endpoint is; what is not said counts as good."""
+
+    ready: Bool | None = None
+    """Whether it takes traffic."""
+    serving: Bool | None = None
+    """Whether it answers."""
+    terminating: Bool | None = None
+    """Whether it is about to go."""
+
+
+class SliceEndpoint(Model):
+    """An endpoint of a slice."""
+
+    addresses: tuple[Str, ...] = Field(min_length=1)
+    """Its addresses, which are all the same endpoint."""
+    conditions: EndpointConditions = EndpointConditions()
+    """How it is."""
+    hostname: Str | None = None
+    """Its host name."""
+    target_ref: ObjectReference | None = None
+    """The Pod that it is."""
+    node_name: Str | None = None
+    """The node that it runs on."""
+    zone: Str | None = None
+    """The zone that it runs in."""
+    hints: Any = None
+    """Who should use it."""
+    deprecated_topology: Any = None
+    """Where it runs, as it was said before."""
+
+
+class SlicePort(Model):
+    """A port of all endpoints of a slice."""
+
+    name: Str | None = None
+    """The name of the Service's port that it is."""
+    protocol: Transport = "TCP"
+    """What it is carried by."""
+    port: PortNumber | None = None
+    """The port of the endpoints."""
+    app_protocol: Str | None = None
+    """What is spoken there."""
+
+
+def _slice_addresses(raw: Raw) -> Iterator[Finding]:
+    family = raw.get("addressType")
+    for index, endpoint in items(raw, "endpoints"):
+        addresses = endpoint.get("addresses")
+        for place, address in enumerate(addresses if isinstance(addresses, list) else ()):
+            if isinstance(address, str) and family in ("IPv4", "IPv6") and (":" in address) != (family == "IPv6"):
+                where = ("endpoints", index, "addresses", place)
+                yield Finding(where, f"this is no {family} address", "change it, or `addressType`")
+
+
+class EndpointSlice(Model):
+    """Some endpoints of the Service that the label `kubernetes.io/service-name` names."""
+
+    rules = (_slice_addresses,)
+
+    address_type: Literal["IPv4", "IPv6", "FQDN"]
+    """What the addresses are."""
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    """The endpoints."""
+    ports: tuple[SlicePort, ...] = ()
+    """The ports of all of them."""
+
+
+class EndpointAddress(Model):
+    """An endpoint."""
+
+    ip: Address
+    """Its address."""
+    hostname: Str = ""
+    """Its host name."""
+    node_name: Str | None = None
+    """The node that it runs on."""
+    target_ref: ObjectReference | None = None
+    """The Pod that it is."""
+
+
+class EndpointPort(Model):
+    """A port of endpoints."""
+
+    name: Str = ""
+    """The name of the Service's port that it is."""
+    port: PortNumber
+    """The port of the endpoints."""
+    protocol: Transport = "TCP"
+    """What it is carried by."""
+    app_protocol: Str | None = None
+    """What is spoken there."""
+
+
+class EndpointSubset(Model):
+    """Endpoints with the same ports."""
+
+    addresses: tuple[EndpointAddress, ...] = ()
+    """Those that take traffic."""
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    """Those that do not."""
+    ports: tuple[EndpointPort, ...] = ()
+    """The ports of all of them."""
+
+
+class Endpoints(Model):
+    """The endpoints of the Service of the same name."""
+
+    subsets: tuple[EndpointSubset, ...] = ()
+    """Endpoints, by their ports."""
+
+
+# --- workloads ----------------------------------------------------------------------------------------------------
+
+
+class ContainerPort(Lenient):
+    """A port that a container listens on."""
+
+    container_port: PortNumber
+    """The port."""
+    name: Str = ""
+    """Its name, for `targetPort`."""
+    protocol: Transport = "TCP"
+    """What it is carried by."""
+
+
+class Container(Lenient):
+    """A container."""
+
+    name: Str = ""
+    """Its name."""
+    ports: tuple[ContainerPort, ...] = ()
+    """The ports that it listens on."""
+    restart_policy: Str | None = None
+    """`Always` for an init container that runs along."""
+
+
+class PodSpec(Lenient):
+    """What runs in a Pod."""
+
+    containers: tuple[Container, ...] = ()
+    """Its containers."""
+    init_containers: tuple[Container, ...] = ()
+    """Containers before them; some run along."""
+    service_account_name: Str = ""
+    """The service account that it runs under."""
+    node_name: Str = ""
+    """The node that it runs on."""
+
+    @property
+    def ports(self) -> tuple[ContainerPort, ...]:
+        """The ports of all containers that run."""
+        along = (container for container in self.init_containers if container.restart_policy == "Always")
+        return tuple(port for container in (*self.containers, *along) for port in container.ports)
+
+
+class PodIP(Lenient):
+    """An address of a Pod."""
+
+    ip: Str = ""
+    """The address."""
+
+
+class PodCondition(Lenient):
+    """How a Pod is, in one respect."""
+
+    type: Str = ""
+    """In which respect."""
+    status: Str = ""
+    """`True`, `False` or `Unknown`."""
+
+
+class PodStatus(Lenient):
+    """How a Pod is."""
+
+    phase: Str = ""
+    """`Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`."""
+    pod_ip: Annotated[Str, Field(alias="podIP")] = ""
+    """Its address."""
+    pod_ips: Annotated[tuple[PodIP, ...], Field(alias="podIPs")] = ()
+    """Its addresses."""
+    conditions: tuple[PodCondition, ...] = ()
+    """How it is, in each respect."""
+
+
+class Pod(Lenient):
+    """A workload that runs, or ran."""
+
+    spec: PodSpec = PodSpec()
+    """What runs in it."""
+    status: PodStatus = PodStatus()
+    """How it is."""
+
+
+class PodTemplateMeta(Lenient):
+    """Metadata of the Pods that are made."""
+
+    labels: Map[Str, Str] = EMPTY
+    """Their labels."""
+    annotations: Map[Str, Str] = EMPTY
+    """Their annotations."""
+
+
+class PodTemplate(Lenient):
+    """The Pods that are made."""
+
+    metadata: PodTemplateMeta = PodTemplateMeta()
+    """Their metadata."""
+    spec: PodSpec = PodSpec()
+    """What runs in them."""
+
+
+class WorkloadSpec(Lenient):
+    """What a workload is."""
+
+    replicas: Count | None = None
+    """How many Pods; one if left out."""
+    template: PodTemplate = PodTemplate()
+    """The Pods that are made."""
+    service_name: Str = ""
+    """The Service that names the Pods of a StatefulSet."""
+
+
+class Workload(Lenient):
+    """A Deployment, ReplicaSet, StatefulSet or DaemonSet: Pods made from a template."""
+
+    spec: WorkloadSpec = WorkloadSpec()
+    """What it is."""
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+class Secret(Lenient):
+    """What must not be seen. It never appears in a message, a log or a dump."""
+
+    type: Str = ""
+    """What it holds: `kubernetes.io/tls`, `Opaque`."""
+    data: Map[Str, Base64] = Field(EMPTY, repr=False)
+    """By key, bytes, written in base64."""
+    string_data: Map[Str, Str] = Field(EMPTY, repr=False)
+    """By key, text; it wins over `data`."""
+
+    @property
+    def content(self) -> Mapping[str, bytes]:
+        """By key, bytes."""
+        return {**self.data, **{key: text.encode() for key, text in self.string_data.items()}}
+
+
+class ConfigMap(Lenient):
+    """Text by key."""
+
+    data: Map[Str, Str] = EMPTY
+    """By key, text."""
+    binary_data: Map[Str, Base64] = EMPTY
+    """By key, bytes, written in base64."""
+
+
+class Node(Opaque):
+    """A machine. Its labels say where it is."""
+
+
+class Namespace(Opaque):
+    """A namespace. Its labels say what holds in it."""
