@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -54,14 +55,19 @@ async def test_it_is_started_asked_and_stopped() -> None:
         assert (await envoy.ask("/nonsense"))[0] == 404
         assert (await envoy.ask("/healthcheck/fail", "POST"))[0] == 200
         assert (await envoy.ask("/ready"))[0] == 503
-        folder = envoy._folder.name
-        assert "bootstrap.yaml" in os.listdir(folder)
     assert await envoy.wait() == 0
-    with pytest.raises(FileNotFoundError):
-        os.listdir(folder)
     assert await envoy.stop() == 0
     with pytest.raises(OSError):
         await envoy.ask("/ready")
+
+
+async def test_it_leaves_no_file_even_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with await Envoy.start(STATIC):
+        assert os.listdir(tmp_path) == []
+    with pytest.raises(EnvoyDied):
+        await Envoy.start("nonsense: 1\n")
+    assert os.listdir(tmp_path) == []
 
 
 async def test_it_leads_a_process_group_of_its_own() -> None:

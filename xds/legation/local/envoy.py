@@ -57,9 +57,8 @@ def find() -> Path:
 class Envoy:
     """One running Envoy. Made by `start`; `async with` stops it at the end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: TemporaryDirectory[str], show: _Show) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, show: _Show) -> None:
         self._process = process
-        self._folder = folder
         self._last: deque[str] = deque(maxlen=20)
         self._reader = asyncio.create_task(self._read(show))
         self.admin = ""
@@ -82,9 +81,9 @@ class Envoy:
         Raises EnvoyMissing, EnvoyDied (a refused bootstrap, a port in use), or TimeoutError after `within` seconds.
         Call it in a thread that lives as long as this process does: Linux ends an Envoy with the thread that began it.
         """
-        folder = TemporaryDirectory(prefix="legation-envoy-", ignore_cleanup_errors=True)
-        config, address = Path(folder.name, "bootstrap.yaml"), Path(folder.name, "admin")
-        try:
+        # Envoy reads its file and tells its address while it starts: nothing is left to clean up after kill -9.
+        with TemporaryDirectory(prefix="legation-envoy-", ignore_cleanup_errors=True) as folder:
+            config, address = Path(folder, "bootstrap.yaml"), Path(folder, "admin")
             _write(config, bootstrap)
             command = (
                 str(binary or find()), "-c", str(config), "--admin-address-path", str(address), "--disable-hot-restart",
@@ -93,22 +92,19 @@ class Envoy:
             process = await asyncio.create_subprocess_exec(
                 *_leashed(command), stdin=DEVNULL, stdout=stdout, stderr=PIPE, start_new_session=True
             )
-        except BaseException:
-            folder.cleanup()
-            raise
-        envoy = cls(process, folder, show or (lambda line: None))
+            envoy = cls(process, show or (lambda line: None))
 
-        async def answers() -> bool:
-            written = _read(address)
-            envoy.admin = f"unix:{written}" if written.startswith(("/", "@")) else written
-            return bool(written) and bool(await envoy.ask("/ready"))
+            async def answers() -> bool:
+                written = _read(address)
+                envoy.admin = f"unix:{written}" if written.startswith(("/", "@")) else written
+                return bool(written) and bool(await envoy.ask("/ready"))
 
-        try:
-            await envoy._until(answers, within, "its admin interface answers")
-        except BaseException:
-            await envoy.stop()
-            raise
-        return envoy
+            try:
+                await envoy._until(answers, within, "its admin interface answers")
+            except BaseException:
+                await envoy.stop()
+                raise
+            return envoy
 
     @property
     def pid(self) -> int:
@@ -175,7 +171,6 @@ class Envoy:
             with suppress(ProcessLookupError):
                 if self._process.returncode is None:
                     self._process.kill()
-            self._folder.cleanup()
         return await self.wait()
 
     async def __aenter__(self) -> Self:
