@@ -30,7 +30,7 @@ class Options:
 
     `xds` and `admin` are `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`; the admin's HOST is an IP address, and its port 0
     lets the system choose. `bind` is the address of a sidecar's own listeners in capture mode NONE; `port_map` says
-    which written port is served on which real one.
+    which written port is served on which real one; without `reuse_port` a second proxy on a port fails loudly.
     """
 
     role: Role
@@ -44,6 +44,7 @@ class Options:
     admin: str = "127.0.0.1:15000"
     variant: Variant = Variant.DELTA
     port_map: Mapping[int, int] = field(default_factory=dict)
+    reuse_port: bool = True
 
 
 def bootstrap(options: Options) -> str:
@@ -133,6 +134,7 @@ def _node(options: Options) -> dict[str, Any]:
             "INTERCEPTION_MODE": options.capture.value.upper(),
             "LEGATION_BIND": options.bind,
             "LEGATION_PORT_MAP": {str(written): real for written, real in sorted(options.port_map.items())},
+            **({} if options.reuse_port else {"LEGATION_REUSE_PORT": "false"}),
         },
     }
 

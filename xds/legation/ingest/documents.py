@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
@@ -110,6 +110,12 @@ def read(file: str, text: str) -> Reading:
     return Reading(file, tuple(documents), tuple(problems), not problems, not text.strip("\ufeff \t\r\n"))
 
 
+def restore(file: str, line: int, source: str) -> Document | None:
+    """The one document of a `Document.source`, put back to where it once stood; None if it cannot be read."""
+    found = read(file, source).documents
+    return replace(found[0], line=line) if len(found) == 1 else None
+
+
 _BOUNDARY = re.compile(r"^(---|\.\.\.)(?=[ \t\r]|$)[^\n]*\n?", re.MULTILINE)
 
 
@@ -119,8 +125,7 @@ def split(text: str) -> Iterator[tuple[int, str]]:
     """
     text = text.removeprefix("\ufeff")
     starts = [0]
-    for found in _BOUNDARY.finditer(text):
-        starts.append(found.start() if found[1] == "---" else found.end())
+    starts += (found.start() if found[1] == "---" else found.end() for found in _BOUNDARY.finditer(text))
     line, counted = 1, 0
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         part = re.sub(r"^\.\.\.([ \t\r][^\n]*)?(\n|$)", "", text[start:end], flags=re.MULTILINE)
@@ -201,6 +206,7 @@ def _build(text: str, twice: list[_Unreadable], marks: Marks | None = None) -> A
     result: Any = None
     nodes = 0
     try:
+        event: Any
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             kind = type(event)
             if kind is yaml.ScalarEvent:
@@ -270,7 +276,7 @@ class _Open:
                 raise _at(event, "a key must be a plain word", "quote it if it is meant as text")
             self.key, self.key_event = event.value, event
             if event.value in self.keys:
-                above = event.start_mark.line - self.keys[event.value].start_mark.line
+                above = _place(event)[0] - _place(self.keys[event.value])[0]
                 twice.append(
                     _at(event, f"the key {event.value!r} is here twice", f"its twin stands {above} lines above")
                 )
@@ -330,7 +336,8 @@ def _at(event: Any, message: str, hint: str) -> _Unreadable:
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
     """The parser's finding in the words of someone who edits the file."""
-    mark, rows = error.problem_mark or error.context_mark, text.split("\n")
+    rows = text.split("\n")
+    mark: Any = error.problem_mark or error.context_mark
     if mark and error.context_mark and not "".join(rows[mark.line :]).strip():
         mark = error.context_mark  # found out at the end of the text: what is not closed stands where it was opened
     line, column = (mark.line, mark.column) if mark else (0, 0)

@@ -72,10 +72,19 @@ def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Itera
         return
     for item in pods:
         yield from _of_pod(item, port)
-    if not pods and reader.mesh.deployments_are_hosts:
-        for item in selected:
-            if item.key.kind in index.WORKLOADS and item.spec.spec.replicas != 0:
-                yield from _of_deployment(item, port)
+    if reader.mesh.deployments_are_hosts:
+        for item in deployments(reader, service):
+            yield from _of_deployment(item, port)
+
+
+def deployments(reader: Reader, service: Service) -> list[Object]:
+    """The Deployments behind a Kubernetes Service for whose replicas nothing else speaks."""
+    if service.origins[0].kind != "Service" or reader.get("slice", (service.namespace, service.name)):
+        return []
+    selected = _selected(reader, service.namespace, service.selector)
+    if any(item.key.kind == "Pod" for item in selected):
+        return []
+    return [item for item in selected if item.key.kind in index.WORKLOADS and item.spec.spec.replicas != 0]
 
 
 def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator[Endpoint]:
@@ -157,20 +166,20 @@ def _of_pod(item: Object, port: ServicePort) -> Iterator[Endpoint]:
     status = item.spec.status
     if status is None or not status.pod_ip or status.phase in ("Succeeded", "Failed"):
         return
-    number = _container_port(item.spec.spec, port)
+    number = container_port(item.spec.spec, port)
     if number is not None:
         yield Endpoint(status.pod_ip, number, labels(item.meta.labels), origin=item.key)
 
 
 def _of_deployment(item: Object, port: ServicePort) -> Iterator[Endpoint]:
     template = item.spec.spec.template
-    number = _container_port(template.spec, port)
+    number = container_port(template.spec, port)
     if number is not None:
         yield Endpoint(item.key.name, number, labels(template.metadata.labels or {}), origin=item.key)
 
 
-def _container_port(pod: Any, port: ServicePort) -> int | None:
-    """The real port: a number as it is, a name by the containers' ports."""
+def container_port(pod: Any, port: ServicePort) -> int | None:
+    """The workload's port behind a service's: a number as it is, a name by the containers' ports."""
     if isinstance(port.target, int):
         return port.target
     containers = (pod.containers or ()) if pod is not None else ()
@@ -181,13 +190,9 @@ def _container_port(pod: Any, port: ServicePort) -> int | None:
 def _of_workload_entry(
     item: Object, port: ServicePort, target: int | str | None, service: Service
 ) -> Iterator[Endpoint]:
-    """A WorkloadEntry behind a service: its own port of that name first, then the service's target port."""
+    """A WorkloadEntry behind a service: its own port of that name, or for that target, else the target itself."""
     own = item.spec.ports or {}
-    number = own.get(port.name)
-    if number is None and isinstance(target, str):
-        number = own.get(target)
-    if number is None and isinstance(target, int):
-        number = target
+    number = own.get(port.name) or own.get(str(target)) or (target if isinstance(target, int) else None)
     if number is not None and item.spec.address:
         yield _entry(item.spec, number, item.meta.labels, item.key)
 

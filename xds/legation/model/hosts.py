@@ -5,6 +5,7 @@ Sources: Istio's VirtualService reference ("short names"), and the order of Envo
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 from collections.abc import Iterable
 
@@ -65,3 +66,10 @@ def readings(name: str, namespace: str, domain: str) -> tuple[str, ...]:
 def resolve_at_gateway(name: str, namespace: str, domain: str) -> str:
     """The host that a rule at a gateway means: `app.dev` is a domain there, and nothing is looked up."""
     return readings(name, namespace, domain)[0]
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that someone who wrote `name` probably meant."""
+    alike = [other for other in known if abs(len(other) - len(name)) <= 2 and other[:1] == name[:1]]
+    found = difflib.get_close_matches(name, alike[:500], n=1, cutoff=0.8)
+    return found[0] if found else None

@@ -1,0 +1,280 @@
+"""The program: files are watched, read and admitted; what changes goes to the fleet. The only module with tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from prometheus_client import CollectorRegistry
+
+from legation import names, pipeline
+from legation.console.metrics import Metrics
+from legation.console.server import Console
+from legation.fleet import Fleet
+from legation.ingest import documents, files, state, watch
+from legation.ingest.admission import Admission, Decision, File, Version
+from legation.ingest.decode import decode
+from legation.model.meta import Key, Object
+from legation.model.world import Mesh, World
+from legation.problems import Problem, Severity, in_order
+from legation.status import ProxyStatus
+from legation.stream.commands import Rejected
+from legation.transport.control import Session
+from legation.transport.server import Server
+
+log = logging.getLogger("legation")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `serve` and `run` are told. `state` None: accepted versions are not kept. Addresses as in `Server.bind`."""
+
+    roots: tuple[str, ...]
+    xds: tuple[str, ...] = ("127.0.0.1:15010",)
+    http: tuple[str, int] | None = ("127.0.0.1", 15014)
+    state: Path | None = None
+    mesh: Mesh = Mesh()
+    allow_empty: bool = False
+    follow_outside: bool = False
+    ignore_security_kinds: bool = False
+    poll: float | None = None
+    drain: float = 2.0
+
+
+class Refused(Exception):
+    """The server does not start; the problems say why."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = list(problems)
+
+
+class App:
+    """One server. `async with App(settings) as app` starts it (and raises Refused or OSError if it can't)."""
+
+    def __init__(self, settings: Settings, told: Callable[[Problem, bool], None] | None = None) -> None:
+        """`told` is called with every finding that is new, and with False with every one that is mended."""
+        self.settings = settings
+        self.xds: tuple[str, ...] = ()
+        self.http: tuple[str, int] | None = None
+        self.changed = asyncio.Condition()
+        """Notified after every change of the World."""
+        self._told = told or _log
+        registry = CollectorRegistry()
+        self._metrics = Metrics.on(registry)
+        self._registry = registry
+        self.fleet = Fleet(World(settings.mesh), self._metrics, self._on_refusal)
+        self.admission = Admission(World(settings.mesh), settings.roots, allow_empty=settings.allow_empty)
+        self._known: dict[Problem, None] = {}
+        self._files: set[str] = set()
+        self._tree_problems: tuple[Problem, ...] = ()
+        self._patience: asyncio.TimerHandle | None = None
+        self._report: asyncio.TimerHandle | None = None
+        self._state: state.State | None = None
+        self._writer = ThreadPoolExecutor(1, "legation-state")
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> App:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        settings = self.settings
+        server = Server(self.fleet)
+        self.xds = tuple(server.bind(address) for address in settings.xds)
+        await server.start()
+        stack.push_async_callback(server.stop, settings.drain)
+        if settings.http is not None:
+            console = await Console.start(self, self._registry, *settings.http)
+            stack.push_async_callback(console.stop)
+            self.http = (settings.http[0], console.port)
+        self._metrics.follow(self.proxies)
+        accepted = self._open_state(stack)
+        changes = watch.watch(settings.roots, poll=settings.poll, follow_outside=settings.follow_outside)
+        stack.push_async_callback(changes.aclose)
+        await anext(changes)  # the watch stands: what changes while we read comes as news
+        decision = await asyncio.to_thread(self._load, accepted)
+        self.fleet.load(decision.world, self.admission.revision)
+        await self._advance(decision, monotonic())
+        task = asyncio.create_task(self._follow(changes))
+        stack.push_async_callback(_ended, task)
+
+    # -- the first load --
+
+    def _load(self, accepted: list[Version]) -> Decision:
+        """Reads everything, in a thread. No garbage is looked for meanwhile: what is made here stays."""
+        gc.disable()
+        try:
+            settings = self.settings
+            self.admission = Admission(World(settings.mesh), settings.roots, accepted, allow_empty=settings.allow_empty)
+            tree = files.read_tree(settings.roots, follow_outside=settings.follow_outside)
+            decision = self._admit(tree, None)
+            unprotected = self.admission.unprotected()
+            if unprotected and not settings.ignore_security_kinds:
+                raise Refused(in_order(unprotected))
+            return Decision(decision.world, frozenset(), again_at=decision.again_at)
+        finally:
+            gc.enable()
+            gc.freeze()
+
+    def _open_state(self, stack: contextlib.AsyncExitStack) -> list[Version]:
+        if self.settings.state is None:
+            return []
+        self._state = state.State.open(self.settings.state, [Path(root) for root in self.settings.roots if root != "-"])
+        stack.callback(self._state.close)
+        stack.callback(self._writer.shutdown)
+        restored = []
+        for row in self._state.load():
+            document = documents.restore(row.file, row.line, row.text)
+            item = decode(document)[0] if document is not None else None
+            if document is not None and item is not None:
+                restored.append(Version(document, item))
+        return restored
+
+    # -- changes --
+
+    async def _follow(self, changes: AsyncIterator[watch.Changed]) -> None:
+        """Every change of the files, as it comes."""
+        async for change in changes:
+            try:
+                await self._take(change)
+            except Exception:
+                log.exception("a change could not be taken in; what was served stays")
+
+    async def _take(self, change: watch.Changed) -> None:
+        for problem in change.problems:
+            self._told(problem, True)
+        roots, outside = self.settings.roots, self.settings.follow_outside
+        if change.rescan:
+            tree = await asyncio.to_thread(files.read_tree, roots, follow_outside=outside)
+            decision = self._admit(tree, None)
+        else:
+            tree = files.read_files(roots, change.paths, follow_outside=outside)
+            decision = self._admit(tree, change.paths)
+        await self._advance(decision, change.at)
+
+    def _admit(self, tree: files.Tree, paths: Iterable[str] | None) -> Decision:
+        """Hands what was read to the admission; `paths` are those that were asked for, None for all there are."""
+        asked = self._files if paths is None else self._files & set(paths)
+        gone = {path for path in asked if path not in tree.files and not tree.unknown(path)}
+        self._files = (self._files - gone) | set(tree.files)
+        self._tree_problems = tree.problems
+        return self._step(pipeline.understood(tree), gone)
+
+    def _step(self, found: Iterable[File], gone: Iterable[str]) -> Decision:
+        decision = self.admission.step(found, gone, monotonic())
+        self._keep(decision)
+        return decision
+
+    async def _advance(self, decision: Decision, at: float) -> None:
+        if decision.facts:
+            self.fleet.advance(decision.world, decision.facts, self.admission.revision, at)
+        loop = asyncio.get_running_loop()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if decision.again_at is not None:
+            delay = max(0.0, decision.again_at - monotonic())
+            self._patience = loop.call_later(delay, lambda: asyncio.ensure_future(self._time_passed()))
+        if self._report is None:
+            # Telling can wait until what was saved is on its way.
+            self._report = loop.call_later(0.02, self._tell)
+        if decision.facts:
+            async with self.changed:
+                self.changed.notify_all()
+
+    async def _time_passed(self) -> None:
+        self._patience = None
+        await self._advance(self._step((), ()), monotonic())
+
+    async def supply(self, put: Iterable[Object], removed: Iterable[Key] = ()) -> None:
+        """Documents that no file has: what `run` knows of the stand-ins that it started."""
+        world, facts = self.admission.supply(put, removed)
+        await self._advance(Decision(world, facts), monotonic())
+
+    def _keep(self, decision: Decision) -> None:
+        """Writes what was accepted to disk, beside the event loop."""
+        if self._state is None or not (decision.put or decision.removed):
+            return
+        rows = [
+            state.Accepted(version.object.key, version.document.file, version.document.line, version.document.source)
+            for version in decision.put
+            if version.object is not None
+        ]
+        writing = self._writer.submit(self._state.save, rows, decision.removed)
+        writing.add_done_callback(lambda done: self._on_saved(done.result()))
+
+    def _on_saved(self, problem: Problem | None) -> None:
+        if problem is not None:
+            log.error("%s", problem)
+
+    # -- what is told --
+
+    @property
+    def ready(self) -> bool:
+        return self.fleet.is_loaded
+
+    @property
+    def revision(self) -> str:
+        return self.fleet.revision
+
+    def proxies(self) -> list[ProxyStatus]:
+        return self.fleet.proxies()
+
+    def problems(self) -> list[Problem]:
+        found = [*self._tree_problems, *self.admission.problems()]
+        return in_order([*found, *pipeline.analysed(self.fleet.recall, self.admission)])
+
+    def held(self) -> list[Problem]:
+        return in_order(self.admission.held())
+
+    def _tell(self) -> None:
+        """Tells what is new since the last time, and what is mended."""
+        self._report = None
+        now = dict.fromkeys(self.problems())
+        for problem in self._known:
+            if problem not in now:
+                self._told(problem, False)
+        for problem in now:
+            if problem not in self._known:
+                self._told(problem, True)
+        self._known = now
+        self._metrics.revised(len(self.admission.accepted), len(self.held()), now)
+
+    def _on_refusal(self, session: Session, refusal: Rejected) -> None:
+        """A NACK, with Envoy's words and the documents behind what it names."""
+        keys = dict.fromkeys(key for resource in refusal.resources for key in resource.origins)
+        places = [pipeline.place(self.admission, key)(()) for key in keys]
+        behind = ", ".join(f"{key} ({file}:{line})" for key, (file, line, _) in zip(keys, places, strict=True))
+        short = names.SHORT_TYPE.get(refusal.type_url, refusal.type_url).upper()
+        log.error(
+            "%s refuses %s %s: %s%s",
+            session.proxy.id, short, ", ".join(refusal.names) or refusal.version, refusal.message,
+            f"; from {behind}" if behind else "",
+        )  # fmt: skip
+
+
+def _log(problem: Problem, is_new: bool) -> None:
+    if not is_new:
+        log.info("mended: %s", problem)
+        return
+    levels = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
+    log.log(levels[problem.severity], "%s", problem)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

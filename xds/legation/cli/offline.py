@@ -1,0 +1,132 @@
+"""Commands that need no server: validate, render, bootstrap, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+import yaml
+
+from legation import bootstrap as bootstraps
+from legation import names, pipeline
+from legation.cli import reports
+from legation.cli.options import (
+    CAPTURE,
+    ROLE,
+    Asker,
+    deployments,
+    existing,
+    mesh,
+    option,
+    paint,
+    pairs,
+    port_pairs,
+)
+from legation.ingest import files, kinds
+from legation.ingest import schema as schemas
+from legation.model.proxy import GATEWAY_LABELS, Capture, Role
+from legation.model.recall import Recall
+from legation.problems import Severity
+from legation.render import printed
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@option("-o", "--output", type=click.Choice(list(reports.FORMATS)), default="text", help="The form of the report.")
+@option("--strict", is_flag=True, help="Warnings count as errors.")
+@option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
+@deployments()
+def validate(paths: tuple[str, ...], output: str, strict: bool, follow_outside: bool, deployments: str) -> None:
+    """Check files and directories (`-`: standard input) without a server: every problem, with file, line and column."""
+    tree = files.read_tree(existing(paths), follow_outside=follow_outside)
+    admitted = pipeline.accept(tree, mesh(deployments))
+    found = pipeline.problems(tree, admitted, Recall(admitted.world))
+    click.echo(reports.FORMATS[output](found, admitted.count), nl=False)
+    worst = min((problem.severity for problem in found), default=Severity.INFO)
+    sys.exit(1 if worst is Severity.ERROR or (strict and worst is Severity.WARNING) else 0)
+
+
+@click.command()
+@click.argument("directory")
+@option("--role", type=ROLE, required=True, help="Who is asking.")
+@option("--namespace", default="default", help="The proxy's namespace.")
+@option("--label", multiple=True, callback=pairs, help="A label of the proxy, KEY=VALUE.")
+@option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
+@option("--bind", default="127.0.0.1", help="The address of a sidecar's own listeners.")
+@option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="The form of the resources.")
+@deployments()
+def render(
+    directory: str,
+    role: str,
+    namespace: str,
+    label: dict[str, str],
+    map_port: dict[int, int],
+    bind: str,
+    output: str,
+    deployments: str,
+) -> None:
+    """Print the Envoy resources that such a proxy gets. Documents with errors are left out, and told."""
+    asker = Asker(role, namespace, label, map_port, bind)
+    (directory,) = existing((directory,))
+    compiled = pipeline.compile(files.read_tree((directory,)), asker.proxy(), mesh(deployments))
+    content = {
+        table: [printed.message(found) for _, found in sorted(compiled.snapshot.of(type_url).items())]
+        for table, type_url in _TABLES.items()
+    }
+    click.echo(json.dumps(content, indent=2) if output == "json" else yaml.safe_dump(content, sort_keys=False))
+    bad = [problem for problem in compiled.problems if problem.severity is Severity.ERROR]
+    for problem in bad:
+        click.echo(paint(problem), err=True)
+    sys.exit(1 if bad else 0)
+
+
+_TABLES = {
+    "listeners": names.LISTENER,
+    "routes": names.ROUTE,
+    "clusters": names.CLUSTER,
+    "endpoints": names.ENDPOINT,
+    "secrets": names.SECRET,
+}
+
+
+@click.command()
+@option("--role", type=ROLE, required=True, help="What the proxy is.")
+@option("--name", required=True, help="Its name, like a pod's.")
+@option("--namespace", default="default", help="Its namespace.")
+@option("--ip", default="127.0.0.1", help="Its own address.")
+@option("--label", multiple=True, callback=pairs, help="A label, KEY=VALUE.")
+@option("--capture", type=CAPTURE, default="none", help="How a sidecar's traffic reaches it.")
+@option("--bind", default="127.0.0.1", help="The address of a sidecar's own listeners.")
+@option("--xds", default="127.0.0.1:15010", help="Where the server is, HOST:PORT or unix:PATH.")
+@option("--admin", default="127.0.0.1:15000", help="Envoy's admin interface, HOST:PORT.")
+@option("--variant", type=click.Choice([str(known) for known in bootstraps.Variant]), default="delta", help="Of xDS.")
+@option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
+def bootstrap(
+    role: str, label: dict[str, str], capture: str, variant: str, map_port: dict[int, int], **rest: Any
+) -> None:
+    """Print Envoy's bootstrap, for `envoy -c`."""
+    own = label or (GATEWAY_LABELS if role == Role.GATEWAY else {})
+    try:
+        options = bootstraps.Options(
+            role=Role(role), labels=own, capture=Capture(capture), variant=bootstraps.Variant(variant),
+            port_map=map_port, **rest,
+        )  # fmt: skip
+        click.echo(bootstraps.bootstrap(options), nl=False)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@click.command()
+@click.argument("kind", required=False)
+def schema(kind: str | None) -> None:
+    """Print the JSON Schema of a kind, for editors; without a kind, list the kinds."""
+    if kind is None:
+        for known in sorted({known.name for known in kinds.KINDS if known.model is not None}):
+            click.echo(known)
+        return
+    found = next((known.name for known in kinds.KINDS if known.name.lower() == kind.lower()), None)
+    if found is None:
+        raise click.UsageError(f"no kind {kind!r}; `legation schema` lists them")
+    click.echo(json.dumps(schemas.schema(found), indent=2))

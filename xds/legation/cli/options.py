@@ -1,0 +1,117 @@
+"""Options that several commands have, and how what is written becomes a value."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
+from legation.model.world import Mesh
+from legation.problems import Problem, Severity
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A flag with its twin in the environment: `--state-dir` is LEGATION_STATE_DIR."""
+    long = next(name for name in names if name.startswith("--"))
+    twin = "LEGATION_" + long.partition("/")[0].strip("-").replace("-", "_").upper()
+    return click.option(*names, envvar=twin, show_default=settings.pop("show_default", True), **settings)
+
+
+def pairs(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:
+    """`k=v`, several times."""
+    made: dict[str, str] = {}
+    for text in written:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param=parameter)
+        made[key] = value
+    return made
+
+
+def port_pairs(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[int, int]:
+    """`80=8080`, several times."""
+    made: dict[int, int] = {}
+    for text in written:
+        key, _sign, value = text.partition("=")
+        if not (key.isdigit() and value.isdigit() and 0 < int(key) < 65536 and 0 < int(value) < 65536):
+            raise click.BadParameter(f"{text!r} is not PORT=PORT", param=parameter)
+        made[int(key)] = int(value)
+    return made
+
+
+def address(_: click.Context, parameter: click.Parameter, written: str | None) -> tuple[str, int] | None:
+    """`HOST:PORT`, or `none`."""
+    if written is None or written == "none":
+        return None
+    host, _sign, port = written.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{written!r} is not HOST:PORT", param=parameter)
+    return host.strip("[]"), int(port)
+
+
+ROLE = click.Choice([role.value for role in Role])
+CAPTURE = click.Choice([capture.value for capture in Capture])
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The proxy that `render` speaks for."""
+
+    role: str
+    namespace: str
+    labels: dict[str, str]
+    port_map: dict[int, int]
+    bind: str
+
+    def proxy(self) -> Proxy:
+        """A gateway that names no label has Istio's."""
+        role = Role(self.role)
+        own = self.labels or (GATEWAY_LABELS if role is Role.GATEWAY else {})
+        return Proxy(
+            id="render", role=role, namespace=self.namespace, name="render", labels=labels(own), capture=Capture.NONE,
+            bind=self.bind, port_map=tuple(sorted(self.port_map.items())),
+        )  # fmt: skip
+
+
+def mesh(deployments: str) -> Mesh:
+    """What the flags say of the whole mesh."""
+    return Mesh(deployments_are_hosts=deployments == "dns")
+
+
+def deployments(default: str = "dns") -> Callable[[F], F]:
+    """`--deployments`, for whoever has Deployments and no pods."""
+    return option(
+        "--deployments", type=click.Choice(["dns", "ignore"]), default=default,
+        help="Where a Service has neither pods nor slices: a Deployment's name is a host name (docker compose), or not.",
+    )  # fmt: skip
+
+
+def paint(problem: Problem) -> str:
+    """A Problem as a line for a terminal; click leaves the colours out where they are not wanted (NO_COLOR)."""
+    colours = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
+    text, word = str(problem), f"{problem.severity}:"
+    before, _, after = text.partition(word)
+    return f"{click.style(before, bold=True)}{click.style(word, fg=colours[problem.severity], bold=True)}{after}"
+
+
+def logging_to_stderr(verbose: bool) -> None:
+    """Plain lines with a time, on standard error."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    logging.getLogger("legation").setLevel(logging.INFO)
+
+
+def existing(written: tuple[str, ...]) -> tuple[str, ...]:
+    """Directories and files that must be there now. Raises click.BadParameter for one that is not."""
+    for path in written:
+        if path != "-" and not Path(path).exists():
+            raise click.BadParameter(f"there is no {path}")
+    return written

@@ -1,0 +1,165 @@
+"""`legation run`: everything on this machine: the server, real Envoys, stand-ins for the workloads that are not here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from legation import bootstrap, names
+from legation.app import App, Refused, Settings
+from legation.cli import tour
+from legation.cli.options import existing, option, paint
+from legation.ingest import state
+from legation.local import workloads
+from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
+from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
+from legation.model import routing
+from legation.model.recall import Recall
+from legation.model.world import World
+from legation.pipeline import label_keys
+from legation.problems import Problem
+from legation.render import routes
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A proxy that `run` starts: who it is, and where its written ports really are."""
+
+    role: Role
+    name: str
+    namespace: str
+    bind: str
+    port_map: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def proxy(self) -> Proxy:
+        """As the server will see it."""
+        own = labels(GATEWAY_LABELS) if self.role is Role.GATEWAY else ()
+        return Proxy(
+            self.name, self.role, self.namespace, self.name, labels=own, capture=Capture.NONE, bind=self.bind,
+            port_map=self.port_map, reuse_port=False,
+        )  # fmt: skip
+
+    def real(self, port: int) -> int:
+        """Where a written port is."""
+        return dict(self.port_map).get(port, port)
+
+
+@click.command()
+@click.argument("directory", default=".")
+@option("--sidecar", multiple=True, help="One more sidecar, NAME.NAMESPACE.")
+@option("--http", default="127.0.0.1:15014", help="Health, metrics and the page; another port if it is taken.")
+@option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
+@option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
+def run(directory: str, sidecar: tuple[str, ...], http: str, state_dir: str | None, variant: str) -> None:
+    """Run the YAML in DIRECTORY on this machine: a server, a gateway, a sidecar, and stand-ins for what is not here."""
+    existing((directory,))
+    for name in sidecar:
+        if name.count(".") != 1 or not all(name.split(".")):
+            raise click.UsageError(f"{name!r} is not NAME.NAMESPACE")
+    host, _, port = http.rpartition(":")
+    if not workloads.is_free(host, int(port)):
+        port = "0"
+    kept = None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory((directory,))
+    with tempfile.TemporaryDirectory(prefix="legation-") as folder:
+        socket = f"unix:{folder}/xds"
+        settings = Settings((directory,), (socket,), (host, int(port)), kept, drain=0.2)
+        try:
+            asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))
+        except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:
+            click.echo(f"not started: {error}", err=True)
+            sys.exit(1)
+
+
+async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap.Variant) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        app = await stack.enter_async_context(App(settings, _tell))
+        stand_ins = workloads.StandIns()
+        stack.push_async_callback(stand_ins.stop)
+        await app.supply(*await stand_ins.follow(app.admission.world))
+        proxies = list(_proxies(app.admission.world, sidecars))
+        envoys = [await stack.enter_async_context(await _start(app, local, variant)) for local in proxies]
+        for envoy in envoys:
+            await envoy.ready()
+        for line in tour.introduction(app, proxies, stand_ins.summary()):
+            click.echo(line)
+        following = asyncio.create_task(_follow(app, stand_ins))
+        ended = [asyncio.create_task(envoy.wait()) for envoy in envoys]
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({stopping, following, *ended}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (following, *ended, stopping):
+            task.cancel()
+        if stopping not in done:
+            raise EnvoyDied(-1, ["an Envoy ended unasked"])
+        click.echo("\nstopping…")
+
+
+async def _follow(app: App, stand_ins: workloads.StandIns) -> None:
+    """Replicas come and go with the documents."""
+    while True:
+        async with app.changed:
+            await app.changed.wait()
+        added, removed = await stand_ins.follow(app.admission.world)
+        if added or removed:
+            await app.supply(added, removed)
+
+
+def _proxies(world: World, sidecars: tuple[str, ...]) -> Iterator[Local]:
+    """A gateway if there is a Gateway, a sidecar if there is anything to reach through one, and those asked for."""
+    taken: set[int] = set()
+    if world.names("Gateway"):
+        yield _placed(Local(Role.GATEWAY, "gateway", "default", "0.0.0.0"), world, taken)
+    beside = ["sidecar.default"] if world.names("service") or world.names(("bound", names.MESH_GATEWAY)) else []
+    for number, written in enumerate([*beside, *sidecars]):
+        name, _, namespace = written.partition(".")
+        yield _placed(Local(Role.SIDECAR, name, namespace, f"127.0.0.{number + 1}"), world, taken)
+
+
+def _placed(local: Local, world: World, taken: set[int]) -> Local:
+    """The proxy with a real port for every written one: the same if it can be had, 8080 for 80, else a free one."""
+    recall = Recall(world)
+    scope = local.proxy.scope(label_keys(world))
+    if local.role is Role.GATEWAY:
+        written = sorted({server.number for server in recall.ask(routing.servers, scope)})
+    else:
+        written = list(recall.ask(routes.sidecar_ports, scope))
+    port_map: dict[int, int] = {}
+    for port in written:
+        wish = {80: 8080, 443: 8443}.get(port, port + 8000 if port < 1024 else port)
+        if wish in taken or not workloads.is_free(local.bind, wish):
+            wish = workloads.free_port(local.bind)
+        if local.bind in ("0.0.0.0", "127.0.0.1"):
+            taken.add(wish)
+        if wish != port:
+            port_map[port] = wish
+    return Local(local.role, local.name, local.namespace, local.bind, tuple(port_map.items()))
+
+
+async def _start(app: App, local: Local, variant: bootstrap.Variant) -> Envoy:
+    options = bootstrap.Options(
+        role=local.role, name=local.name, namespace=local.namespace, bind="127.0.0.1" if local.role is Role.GATEWAY else local.bind,
+        capture=Capture.NONE, xds=app.xds[0], admin="127.0.0.1:0", variant=variant, port_map=dict(local.port_map),
+        labels=GATEWAY_LABELS if local.role is Role.GATEWAY else {}, reuse_port=False,
+    )  # fmt: skip
+    return await Envoy.start(
+        bootstrap.bootstrap(options), show=lambda line: click.echo(f"{local.name}: {line}", err=True)
+    )
+
+
+def _tell(problem: Problem, is_new: bool) -> None:
+    if is_new:
+        click.echo(paint(problem), err=True)
+    else:
+        where = f"{problem.file}:{problem.line}: " if problem.line else ""
+        click.echo(f"{where}{click.style('mended:', fg='green', bold=True)} {problem.message}", err=True)

@@ -1,0 +1,91 @@
+"""`legation serve`: the server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from legation.app import App, Refused, Settings
+from legation.cli.options import address, deployments, existing, logging_to_stderr, mesh, option, paint
+from legation.ingest import state
+
+
+@click.command()
+@click.argument("directories", nargs=-1, required=True)
+@option("--xds", multiple=True, default=("127.0.0.1:15010",), help="Where proxies connect, HOST:PORT or unix:PATH.")
+@option("--http", callback=address, default="127.0.0.1:15014", help="Health, metrics and the page, HOST:PORT or none.")
+@option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
+@option("--allow-empty", is_flag=True, help="An empty directory is meant.")
+@option("--ignore-security-kinds", is_flag=True, help="Start although a document that protects is not in force.")
+@option("--insecure-any-address", is_flag=True, help="Allow plaintext xDS and HTTP beyond loopback.")
+@option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
+@option("--poll", type=float, default=None, help="Look at the files every so many seconds instead of being told.")
+@deployments()
+def serve(
+    directories: tuple[str, ...],
+    xds: tuple[str, ...],
+    http: tuple[str, int] | None,
+    state_dir: str | None,
+    allow_empty: bool,
+    ignore_security_kinds: bool,
+    insecure_any_address: bool,
+    follow_outside: bool,
+    poll: float | None,
+    deployments: str,
+) -> None:
+    """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
+    logging_to_stderr(verbose=False)
+    if not insecure_any_address:
+        for listening in [*xds, *([f"{http[0]}:{http[1]}"] if http else [])]:
+            if not _is_local(listening):
+                raise click.UsageError(
+                    f"{listening} is plaintext beyond loopback; say --insecure-any-address if it is meant"
+                )
+    settings = Settings(
+        roots=existing(directories),
+        xds=xds,
+        http=http,
+        state=None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory(directories),
+        mesh=mesh(deployments),
+        allow_empty=allow_empty,
+        follow_outside=follow_outside,
+        ignore_security_kinds=ignore_security_kinds,
+        poll=poll,
+    )
+    try:
+        asyncio.run(_serve(settings))
+    except Refused as refused:
+        for problem in refused.problems:
+            click.echo(paint(problem), err=True)
+        click.echo("not started: a document that protects cannot be put in force", err=True)
+        sys.exit(1)
+    except (OSError, state.StateError) as error:
+        click.echo(f"not started: {error}", err=True)
+        sys.exit(1)
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with App(settings) as app:
+        served = len(app.admission.accepted)
+        console = f", http://{app.http[0]}:{app.http[1]}" if app.http else ""
+        click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {', '.join(app.xds)}{console}")
+        await stop.wait()
+
+
+def _is_local(listening: str) -> bool:
+    if listening.startswith("unix:"):
+        return True
+    host = listening.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

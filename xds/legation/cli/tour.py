@@ -1,0 +1,111 @@
+"""What `run` says when everything stands: what is here, what to ask it, which file to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import click
+
+from legation.app import App
+from legation.model import hosts, index, services
+from legation.model.meta import Object
+from legation.model.proxy import Role
+from legation.model.recall import Recall
+from legation.names import MESH_GATEWAY
+
+MOST = 8
+"""How many requests are proposed for each proxy."""
+
+
+class Proxy(Protocol):
+    """A proxy that runs here."""
+
+    role: Role
+    name: str
+    namespace: str
+    bind: str
+
+    def real(self, port: int) -> int:
+        """Where a written port is."""
+
+
+def introduction(app: App, proxies: Sequence[Any], stand_ins: dict[str, int]) -> Iterator[str]:
+    """The lines, ready to print."""
+    if stand_ins:
+        listed = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in stand_ins.items())
+        yield f"stand-ins: {listed}"
+    for proxy in proxies:
+        where = f"{proxy.name}.{proxy.namespace}" if proxy.role is Role.SIDECAR else proxy.name
+        moved = ", ".join(f"{written} is served on {real}" for written, real in proxy.port_map)
+        yield ""
+        yield click.style(f"{proxy.role}: {where}", bold=True) + (f"  ({moved})" if moved else "")
+        listed_requests = list(_at_gateway(app, proxy) if proxy.role is Role.GATEWAY else _beside(app, proxy))
+        yield from (f"  {line}" for line in listed_requests[:MOST])
+        if len(listed_requests) > MOST:
+            yield f"  … and {len(listed_requests) - MOST} more"
+    yield ""
+    for path in _files(app):
+        yield f"edit {path} and ask again"
+    if app.http:
+        yield f"see  http://{app.http[0]}:{app.http[1]}/"
+    yield "stop with Ctrl-C"
+
+
+def _at_gateway(app: App, proxy: Any) -> Iterator[str]:
+    world = app.admission.world
+    for item in _all(app, "VirtualService"):
+        for gateway in index.gateways(item):
+            found = world.get("Gateway", tuple(gateway.split("/"))) if gateway != MESH_GATEWAY else ()
+            for server in found[0].spec.servers if found else ():
+                for host in item.spec.hosts:
+                    name = next((mine for mine in (host, *server.hosts) if not hosts.is_wildcard(mine)), "")
+                    for path in _paths(item):
+                        yield curl(name.rpartition("/")[2], "127.0.0.1", proxy.real(server.port.number), path)
+
+
+def _beside(app: App, proxy: Any) -> Iterator[str]:
+    recall = Recall(app.admission.world)
+    for host in sorted(str(name) for name in app.admission.world.names(hosts.SERVICE)):
+        service = recall.ask(services.service, host)
+        for port in service.ports if service else ():
+            if service is not None and port.protocol.is_http:
+                same = service.namespace == proxy.namespace
+                short = service.name if same else f"{service.name}.{service.namespace}"
+                yield curl(short if service.kubernetes else host, proxy.bind, proxy.real(port.number), "/")
+
+
+def curl(host: str, address: str, port: int, path: str) -> str:
+    """A request, ready to paste."""
+    header = f"-H 'Host: {host}' " if host else ""
+    return f"curl -s {header}http://{address}:{port}{path}"
+
+
+def _paths(item: Object) -> Iterator[str]:
+    """A path for every rule that names one."""
+    for rule in item.spec.http or ():
+        for match in rule.match or (None,):
+            uri = match.uri if match is not None else None
+            if uri is None:
+                yield "/"
+            elif uri.exact or uri.prefix:
+                yield uri.exact or uri.prefix
+
+
+def _all(app: App, kind: str) -> list[Object]:
+    return [
+        version.object
+        for version in app.admission.accepted.values()
+        if version.object and version.object.key.kind == kind
+    ]
+
+
+def _files(app: App) -> list[str]:
+    """The files with the rules; of those without any, the first."""
+    every = {version.document.file: None for version in app.admission.accepted.values()}
+    ruling = {
+        v.document.file: None
+        for v in app.admission.accepted.values()
+        if v.object and v.object.key.kind == "VirtualService"
+    }
+    return list(ruling or every)[:3]

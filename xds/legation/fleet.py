@@ -1,0 +1,165 @@
+"""The clients that are connected, by scope; and the World, carried from one change to the next for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter
+
+from legation import names, pipeline
+from legation.console.metrics import Metrics
+from legation.model.proxy import Proxy, Scope
+from legation.model.recall import Recall
+from legation.model.world import Fact, World
+from legation.render.resources import Rendered, render, resources
+from legation.snapshot.snapshot import Change, Snapshot
+from legation.status import ProxyStatus
+from legation.stream.commands import Accepted, Rejected
+from legation.transport.control import Session
+
+IDLE_SCOPES = 32
+"""How many scopes without a client are kept rendered, for those that come back."""
+
+
+@dataclass(slots=True)
+class _Served:
+    """A scope, what it is served and to whom."""
+
+    rendered: Rendered
+    sessions: set[Session] = field(default_factory=set)
+
+
+class Fleet:
+    """The transport's Control. Belongs to the event loop.
+
+    `refused` is called with every refusal, in the client's own words.
+    """
+
+    def __init__(self, world: World, metrics: Metrics, refused: Callable[[Session, Rejected], None]) -> None:
+        self.recall = Recall(world)
+        self.revision = ""
+        self._metrics = metrics
+        self._refused = refused
+        self._loaded = asyncio.Event()
+        self._scopes: dict[Scope, _Served] = {}
+        self._scope_of: dict[Session, Scope] = {}
+        self._label_keys: frozenset[str] = frozenset()
+        self._awaited: set[Session] = set()
+        self._changed_at = 0.0
+
+    # -- what the transport asks --
+
+    async def ready(self) -> None:
+        await self._loaded.wait()
+
+    def join(self, proxy: Proxy, session: Session) -> Snapshot:
+        scope = proxy.scope(self._label_keys)
+        served = self._served(scope)
+        served.sessions.add(session)
+        self._scope_of[session] = scope
+        self._metrics.stream_opened(session.status().variant, proxy.client)
+        return served.rendered.snapshot
+
+    def leave(self, session: Session) -> None:
+        scope = self._scope_of.pop(session)
+        self._scopes[scope].sessions.discard(session)
+        self._awaited.discard(session)
+        self._metrics.stream_closed(session.status().variant, session.proxy.client)
+        self._forget_idle()
+
+    def heard(self, session: Session, command: Accepted | Rejected) -> None:
+        short = names.SHORT_TYPE.get(command.type_url, "other")
+        if isinstance(command, Rejected):
+            self._metrics.nacks.labels(short).inc()
+            self._refused(session, command)
+            return
+        self._metrics.acks.labels(short).inc()
+        if session in self._awaited:
+            self._awaited.discard(session)
+            if not self._awaited:
+                self._metrics.converged(monotonic() - self._changed_at)
+
+    # -- what the application does --
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether clients are answered."""
+        return self._loaded.is_set()
+
+    def load(self, world: World, revision: str) -> None:
+        """The first World is complete: from now on clients are answered."""
+        self.recall = Recall(world)
+        self._label_keys = pipeline.label_keys(world)
+        self.revision = revision
+        self._loaded.set()
+
+    def advance(self, world: World, facts: Iterable[Fact], revision: str, at: float) -> None:
+        """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed."""
+        self.recall.advance(world, facts)
+        self.revision = revision
+        self._changed_at = at
+        label_keys = pipeline.label_keys(world)
+        for scope, served in list(self._scopes.items()):
+            change = self._render(scope, served)
+            if change:
+                for session in served.sessions:
+                    session.publish(served.rendered.snapshot, change)
+                self._awaited |= served.sessions
+        if label_keys != self._label_keys:
+            self._label_keys = label_keys
+            for session in list(self._scope_of):
+                self._move(session)
+
+    def proxies(self) -> list[ProxyStatus]:
+        """Every connected client and what it has."""
+        return sorted((session.status() for session in self._scope_of), key=lambda status: status.id)
+
+    def _served(self, scope: Scope) -> _Served:
+        served = self._scopes.get(scope)
+        if served is None:
+            served = _Served(Rendered(Snapshot()))
+            self._render(scope, served)
+            self._scopes[scope] = served
+        return served
+
+    def _render(self, scope: Scope, served: _Served) -> Change:
+        began = perf_counter()
+        served.rendered, change = render(self.recall, scope, served.rendered, self.revision)
+        self._metrics.rendered(perf_counter() - began)
+        return change
+
+    def _move(self, session: Session) -> None:
+        """Another label counts now, so a client may belong to another scope."""
+        before, scope = self._scope_of[session], session.proxy.scope(self._label_keys)
+        if scope == before:
+            return
+        old, new = self._scopes[before], self._served(scope)
+        old.sessions.discard(session)
+        new.sessions.add(session)
+        self._scope_of[session] = scope
+        session.publish(new.rendered.snapshot, _between(old.rendered.snapshot, new.rendered.snapshot))
+        self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        idle = [scope for scope, served in self._scopes.items() if not served.sessions]
+        for scope in idle[:-IDLE_SCOPES]:
+            del self._scopes[scope]
+            self.recall.forget(resources, scope)
+
+
+def _between(old: Snapshot, new: Snapshot) -> Change:
+    """What differs between any two Snapshots."""
+    change: dict[str, frozenset[str]] = {}
+    for type_url in old.resources.keys() | new.resources.keys():
+        before, after = old.of(type_url), new.of(type_url)
+        differing = frozenset(
+            name for name in before.keys() | after.keys() if _version(before.get(name)) != _version(after.get(name))
+        )
+        if differing:
+            change[type_url] = differing
+    return change
+
+
+def _version(resource: object) -> object:
+    return getattr(resource, "version", None)

@@ -1,0 +1,85 @@
+"""The compiler, each stage once: texts and a proxy in, a Snapshot and Problems out.
+
+`validate`, `render` and the golden tests call this. The server calls the same stages, but remembers between changes
+(`app.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from legation.ingest import admission, files
+from legation.ingest.admission import Admission, File
+from legation.model import analysis
+from legation.model.meta import Key
+from legation.model.proxy import Proxy
+from legation.model.recall import Recall
+from legation.model.world import Mesh, World
+from legation.problems import Problem, dotted, in_order
+from legation.render import resources
+from legation.snapshot.snapshot import Snapshot
+
+
+def understood(tree: files.Tree) -> list[File]:
+    """The files of a tree, understood."""
+    return [admission.understand(raw.path, raw.text, raw.problem) for raw in tree.files.values()]
+
+
+def accept(tree: files.Tree, mesh: Mesh) -> Admission:
+    """What a server that starts with nothing else would take into service, after all its patience."""
+    admitted = Admission(World(mesh), roots=())
+    admitted.step(understood(tree), (), now=-math.inf)
+    return admitted
+
+
+def problems(tree: files.Tree, admitted: Admission, recall: Recall) -> list[Problem]:
+    """Everything there is to say about the files, in order."""
+    return in_order([*tree.problems, *admitted.problems(), *analysed(recall, admitted)])
+
+
+def analysed(recall: Recall, admitted: Admission) -> list[Problem]:
+    """What the documents in service say about each other, with its place in the files."""
+    found = recall.ask(analysis.everything)
+    return [placed(finding, admitted) for every in found.values() for finding in every]
+
+
+def placed(finding: analysis.Finding, admitted: Admission) -> Problem:
+    """A finding as a Problem of the file that its document was accepted from."""
+    file, line, column = place(admitted, finding.key)(finding.path)
+    return Problem(
+        finding.severity, finding.code, finding.message, file, line, column, str(finding.key), dotted(finding.path), finding.hint
+    )  # fmt: skip
+
+
+def place(admitted: Admission, key: Key) -> Callable[[tuple[str | int, ...]], tuple[str, int, int]]:
+    """Where the entries of a document in service stand: path → file, line, column."""
+    version = admitted.accepted.get(key)
+    if version is None:
+        return lambda _: ("", 0, 0)
+    document = version.document
+    return lambda path: (document.file, *document.position(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a proxy would be served, and what is wrong with the files."""
+
+    snapshot: Snapshot
+    problems: list[Problem]
+    admitted: Admission
+
+
+def compile(tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh()) -> Compiled:  # noqa: A001 (it is one)
+    """The whole way for one proxy."""
+    admitted = accept(tree, mesh)
+    recall = Recall(admitted.world)
+    scope = proxy.scope(label_keys(admitted.world))
+    rendered, _ = resources.render(recall, scope, resources.Rendered(Snapshot()), revision="")
+    return Compiled(rendered.snapshot, problems(tree, admitted, recall), admitted)
+
+
+def label_keys(world: World) -> frozenset[str]:
+    """The labels by which something in a World selects proxies."""
+    return frozenset(str(key) for key in world.names("selected label"))

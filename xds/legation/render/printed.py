@@ -1,0 +1,17 @@
+"""Resources for people: proto JSON with Envoy's own field names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import any_pb2, json_format
+
+from legation.snapshot.snapshot import Resource
+
+
+def message(of: Resource) -> dict[str, Any]:
+    """The bare message of a resource, with snake_case names, as it stands in Envoy's own configuration files."""
+    packed = any_pb2.Any.FromString(of.body)
+    content: dict[str, Any] = json_format.MessageToDict(packed, preserving_proto_field_name=True)
+    content.pop("@type", None)
+    return content
