@@ -1,4 +1,5 @@
-"""Every name of an Envoy resource is built and parsed here: Istio's names, so that its tools and dashboards fit.
+"""What documents are called, and every name of an Envoy resource, built and parsed here: Istio's names, so that its tools
+and dashboards fit.
 
 Reference: Istio's `pilot/pkg/model` (BuildSubsetKey) and `networking/core`; see docs/architecture.md.
 """
@@ -21,6 +22,17 @@ SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 SHORT_TYPE = {LISTENER: "lds", ROUTE: "rds", CLUSTER: "cds", ENDPOINT: "eds", SECRET: "sds"}
 """The type URLs that we serve, by the short name that people use for them."""
+
+
+class Key(NamedTuple):
+    """A document's identity: kind, namespace (empty for cluster-wide kinds), name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 class ClusterName(NamedTuple):

@@ -108,6 +108,11 @@ class Recall:
         self._entries: dict[_Unit, _Entry] = {}
         self._readers: dict[Fact, set[_Unit]] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many results are kept."""
+        return len(self._entries)
+
     def advance(self, world: World, facts: Iterable[Fact]) -> None:
         """Moves on to the next World, in which `facts` are different."""
         self.world = world

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from legation.model.meta import Key
+from legation.names import Key
 
 Ref = tuple[str, str]
 """Another resource, by type URL and name."""
