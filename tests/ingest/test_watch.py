@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import errno
 import os
+import random
 import shutil
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from legation.ingest import polling
 from legation.ingest import watch as watching_module
-from legation.ingest.files import read_tree
+from legation.ingest.files import read_files, read_tree
 from legation.ingest.inotify import InotifyWatch
 from legation.ingest.polling import Observed
 from legation.ingest.watch import Changed, watch
@@ -578,3 +579,77 @@ async def test_standard_input_alone_is_never_news() -> None:
         later.cancel()
         with pytest.raises(asyncio.CancelledError):
             await later
+
+
+# All of it together
+
+
+def disturb(chance: random.Random, root: Path, outside: Path) -> None:
+    """One thing that people, editors and tools do to a tree."""
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())]
+    folder = chance.choice(folders)
+    files = [path for path in root.rglob("*.yaml") if path.is_file() or path.is_symlink()]
+    file = chance.choice(files) if files and chance.random() < 0.7 else folder / f"{chance.choice('abcdef')}.yaml"
+    other = chance.choice(folders) / f"{chance.choice('abcdef')}.yaml"
+    name = f"{chance.choice(['', '.', '..'])}{chance.choice('xyz')}"
+    act = chance.randrange(12)
+    if act <= 2:
+        write_in_place(file, f"new: {chance.random()}\n")
+    elif act == 3:
+        rename_over(file)
+    elif act == 4:
+        file.rename(other)
+    elif act == 5:
+        file.unlink()
+    elif act == 6:
+        (folder / name / "deep").mkdir(parents=True)
+        (folder / name / "deep/a.yaml").write_text(f"new: {chance.random()}\n")
+    elif act == 7 and folder != root:
+        shutil.rmtree(folder)
+    elif act == 8 and folder != root:
+        folder.rename(chance.choice(folders) / name)
+    elif act == 9 and folder != root:
+        folder.rename(outside / str(chance.random()))
+    elif act == 10:
+        other.with_name("link.yaml").symlink_to(os.path.relpath(file, other.parent))
+    elif act == 11:
+        fresh = root / f".link{chance.random()}"
+        fresh.symlink_to(os.path.relpath(folder, root))
+        fresh.rename(root / f"{chance.choice(['', '..'])}live{chance.choice('12')}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("poll", [None, 0.01])
+async def test_all_news_together_is_the_tree(tmp_path: Path, seed: int, poll: float | None) -> None:
+    root, outside = tmp_path / "conf", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    chance = random.Random(seed)
+
+    over = threading.Event()
+
+    def disturb_all() -> None:
+        for _ in range(300):
+            try:
+                disturb(chance, root, outside)
+            except OSError:
+                continue  # it cannot be done to this tree
+        over.set()
+        write_in_place(root / "over.yaml")
+
+    last = root / "last.yaml"
+    async with watched(root, poll=poll) as watcher:
+        known = {path: raw.text for path, raw in read_tree([str(root)]).files.items()}
+        disturbing = asyncio.create_task(asyncio.to_thread(disturb_all))
+        while str(last) not in known:
+            changed = await watcher.next()
+            read = read_tree([str(root)]) if changed.rescan else read_files([str(root)], changed.paths)
+            if changed.rescan:
+                known.clear()
+            for path in changed.paths:
+                known.pop(path, None)
+            known |= {path: raw.text for path, raw in read.files.items()}
+            if over.is_set() and not last.exists():
+                write_in_place(last)
+        await disturbing
+        assert known == {path: raw.text for path, raw in read_tree([str(root)]).files.items()}
