@@ -172,6 +172,7 @@ class Admission:
         lost = tuple(root for root in self._roots if not any(_inside(path, root) for path in self._files))
         put: dict[Key, Version] = {}
         removed: set[Key] = set()
+        kept: set[Key] = set()
         moved: list[Version] = []
         for key in touched:
             self._notes.pop(key, None)
@@ -187,9 +188,11 @@ class Admission:
                     put[key] = version
             elif version is not None:
                 self._hold(key, version.document)
-            elif key in self.accepted and not self._kept(key, broken, lost):
+            elif key in self.accepted and self._kept(key, broken, lost):
+                kept.add(key)
+            elif key in self.accepted:
                 removed.add(key)
-        self._undecided = set(self._waits_for_file)
+        self._undecided = kept
         if self._is_mass_removal(removed, now):
             self._undecided |= put.keys() | removed
             return Decision(self.world, frozenset(), tuple(moved), again_at=self._calm_at + REMOVAL_PATIENCE)
@@ -214,7 +217,7 @@ class Admission:
             for key, versions in file.versions.items():
                 self._claims.setdefault(key, {})[path] = versions
             touched |= file.versions.keys()
-        return touched | {key for key, paths in self._waits_for_file.items() if path in paths}
+        return touched
 
     def _wanted(self, key: Key) -> Version | None:
         """The version that the files ask for: of several the one that is in service already, else the first path's."""

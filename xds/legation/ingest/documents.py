@@ -119,6 +119,9 @@ def restore(file: str, line: int, source: str) -> Document | None:
 _BOUNDARY = re.compile(r"^(---|\.\.\.)(?=[ \t\r]|$)[^\n]*\n?", re.MULTILINE)
 
 
+_BARE = re.compile(r"---[ \t\r]*\n")
+
+
 def split(text: str) -> Iterator[tuple[int, str]]:
     """The parts between `---` (and `...`) lines, each with its first line's number; parts of nothing but comments,
     blank lines and directives are left out. In YAML these markers end a document wherever they stand in column one.
@@ -131,6 +134,8 @@ def split(text: str) -> Iterator[tuple[int, str]]:
         part = re.sub(r"^\.\.\.([ \t\r][^\n]*)?(\n|$)", "", text[start:end], flags=re.MULTILINE)
         line += text.count("\n", counted, start)
         counted = start
+        if bare := _BARE.match(part):
+            line, counted, part = line + 1, start + bare.end(), part[bare.end() :]  # the marker is no one's text
         if any(rest and rest[0] not in "#%" for rest in (row.removeprefix("---").strip() for row in part.split("\n"))):
             yield line, part
 
@@ -252,8 +257,8 @@ def _build(text: str, twice: list[_Unreadable], marks: Marks | None = None) -> A
                 stack[-1].add(value, event, twice)
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, text) from None
-    except yaml.YAMLError as error:
-        raise _Unreadable(f"a character that YAML does not allow: {error}".split("\n", maxsplit=1)[0], 0, 0) from None
+    except (yaml.YAMLError, UnicodeEncodeError):
+        raise _forbidden(text) from None
     return result
 
 
@@ -283,7 +288,7 @@ class _Open:
             if event.value != "<<":
                 self.keys[event.value] = event
         else:
-            if self.key == "<<" and self.key_event.style is None:
+            if self.key == "<<" and not self.key_event.style:
                 self._merge(value)
             else:
                 self.value[self.key] = value
@@ -347,6 +352,20 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
         return _Unreadable("a tab in the indentation", line, row.index("\t"), "indent with spaces")
     hint = _SYNTAX_HINTS.get(error.problem or "", "check the indentation and the colons here and on the line above")
     return _Unreadable(said, line, column, hint)
+
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _forbidden(text: str) -> _Unreadable:
+    """The first character that YAML does not allow; control characters, mostly."""
+    found = _FORBIDDEN.search(text)
+    at = found.start() if found else 0
+    code = f"U+{ord(found[0]):04X}" if found else "something"
+    line, column = text.count("\n", 0, at), at - (text.rfind("\n", 0, at) + 1)
+    return _Unreadable(
+        f"{code} is no character that YAML allows", line, column, "remove it, or escape it in double quotes"
+    )
 
 
 _SYNTAX_HINTS = {
