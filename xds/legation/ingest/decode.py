@@ -78,24 +78,29 @@ def decode(document: Document) -> tuple[Object | None, list[Problem]]:
 def identify(document: Document) -> Key | None:
     """A document's identity, whether or not it is valid; None where it has none that can be told.
 
-    Documents of kinds that are no business of ours have one too: `Service.serving.knative.dev`. No part of an identity
-    can lead out of a directory.
+    A misspelt kind is taken for the one that is meant: the object that it was stays in service. Documents of kinds that
+    are no business of ours have an identity too: `Service.serving.knative.dev`. No part of it can lead out of a directory.
     """
     value = document.value
     name, namespace = _text(value, "metadata", "name"), _text(value, "metadata", "namespace")
     written, api_version = _text(value, "kind"), _text(value, "apiVersion")
     if not name or not written or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", written) or len(name) > _LONGEST:
         return None
-    kind = _find(written, _group(api_version))
+    group = _group(api_version)
+    kind = _find(written, group)
+    if kind is None and (meant := _meant(written, group)) is not None:
+        kind = _find(meant, group)
+        if kind is None:
+            return None
     if not (_NAME if kind else _FOREIGN_NAME).match(name):
         return None
     if kind is not None and not kind.namespaced:
         return Key(kind.identity, "", name)
     if namespace and (len(namespace) > _LONGEST_LABEL or not _NAMESPACE.match(namespace)):
         return None
-    if kind is None and not re.fullmatch(r"[-a-zA-Z0-9.]*", _group(api_version)):
+    if kind is None and group and not _FOREIGN_NAME.match(group):
         return None
-    identity = kind.identity if kind else f"{written}.{_group(api_version)}".rstrip(".")
+    identity = kind.identity if kind else f"{written}.{group}".rstrip(".")
     return Key(identity, namespace or DEFAULT_NAMESPACE, name)
 
 
@@ -110,7 +115,7 @@ class _Report:
 
     def add(self, severity: Severity, code: str, message: str, hint: str, path: Path = (), at: At = At.VALUE) -> None:
         if self._object is None:
-            self._object = str(identify(self.document) or _text(self.document.value, "kind"))
+            self._object = _called(self.document)
         line, column = self.document.position(path, at)
         self.failed = self.failed or severity is Severity.ERROR
         made = Problem(severity, code, message, self.document.file, line, column, self._object, dotted(path), hint)
@@ -126,6 +131,12 @@ class _Report:
             finding.severity, code, finding.message, finding.hint, finding.path,
             At.KEY if finding.at_key else At.VALUE,
         )  # fmt: skip
+
+
+def _called(document: Document) -> str:
+    """An object, as messages name it: by the words that are written."""
+    kind, key = _text(document.value, "kind"), identify(document)
+    return shown(f"{kind} {key.namespace}/{key.name}".replace(" /", " ") if key is not None else kind)
 
 
 # --- kind ---------------------------------------------------------------------------------------------------------
@@ -153,9 +164,9 @@ def _find(name: str, group: str) -> Kind | None:
 
 def _resembles(group: str, known: str) -> bool:
     """Whether a group is a slip of the pen for a known one, and no group of somebody else's."""
-    if group in GROUPS or "." not in group or "istio" in group:
+    if group in GROUPS or "." not in group:
         return True
-    return nearest(group, [known]) == known
+    return known != "" and (("istio" in group and "istio" in known) or nearest(group, [known]) == known)
 
 
 def _kind(report: _Report) -> Kind | None:
@@ -169,11 +180,11 @@ def _kind(report: _Report) -> Kind | None:
                 known = BY_NAME.get(_text(value, "kind"))
                 hint = f"write `apiVersion: {known[0].api_version if known else 'networking.istio.io/v1'}`"
             report.error(NO_IDENTITY, message, hint, (field,), At.VALUE if written else At.KEY)
-    if report.failed:
-        return None
-    name, api_version = value["kind"], value["apiVersion"]
-    group, _, version = api_version.rpartition("/")
+    name = _text(value, "kind")
+    group, _, version = _text(value, "apiVersion").rpartition("/")
     kind = _find(name, group)
+    if report.failed or (kind is not None and not version):
+        return kind  # what it should be is said; the rest is looked at all the same
     if kind is None:
         _no_kind(report, name, group)
         return None
@@ -187,21 +198,25 @@ def _kind(report: _Report) -> Kind | None:
     return kind
 
 
-def _no_kind(report: _Report, name: str, group: str) -> None:
+def _meant(name: str, group: str) -> str | None:
+    """The kind that an unknown word was probably meant for, empty if that cannot be told; None if the word need not be
+    known: it is of somebody else's group, or another kind of Kubernetes' own.
+    """
     mine = [kind.name for kind in KINDS if kind.group == group]
-    if kinds.ours(group) or any(_resembles(group, known) for known in GROUPS if kinds.ours(known) and "." in group):
-        meant = nearest(name, mine or BY_NAME)
-        hint = f"did you mean {meant}?" if meant else f"known: {', '.join(mine or sorted(BY_NAME))}"
-        message = f"{shown(group)} has no kind {shown(name)} that we know"
-        report.error(UNKNOWN_KIND, message, hint, ("kind",))
+    if kinds.ours(group) or ("." in group and any(nearest(group, [known]) for known in GROUPS if kinds.ours(known))):
+        return nearest(name, mine or BY_NAME)
+    return nearest(name, mine, 0.8) or None
+
+
+def _no_kind(report: _Report, name: str, group: str) -> None:
+    meant = _meant(name, group)
+    if meant is None:
+        what = f"{shown(name)} of {shown(group)}" if group else shown(name)
+        report.add(Severity.INFO, FOREIGN, f"{what} means nothing here and is passed over", "nothing to do", ("kind",))
         return
-    meant = nearest(name, mine)
-    if meant and meant.lower()[:4] == name.lower()[:4]:
-        message = f"{shown(name)} is no kind of {group or 'the core group'} that we know"
-        report.error(UNKNOWN_KIND, message, f"did you mean {meant}?", ("kind",))
-        return
-    what = f"{shown(name)} of {shown(group)}" if group else shown(name)
-    report.add(Severity.INFO, FOREIGN, f"{what} means nothing here and is passed over", "nothing to do", ("kind",))
+    known = [kind.name for kind in KINDS if kind.group == group] or sorted(BY_NAME)
+    hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}"
+    report.error(UNKNOWN_KIND, f"{group or 'the core group'} has no kind {shown(name)} that we know", hint, ("kind",))
 
 
 def _support(report: _Report, kind: Kind) -> None:
@@ -228,10 +243,9 @@ def _metadata(report: _Report, kind: Kind) -> ObjectMeta | None:
     try:
         read = Metadata.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            path, at, message, hint = said(detail, Metadata, raw, kind.secret)
+        for path, at, message, hint in said(error, Metadata, kind.secret):
             report.error(INVALID, message, hint, ("metadata", *path), at)
-        name, namespace = _text(raw, "name"), _text(raw, "namespace")
+        name, namespace = _text(raw, "name"), _text(raw, "namespace") or None
         if name or namespace:
             _names(report, kind, name or "x", namespace)
         return None
@@ -319,8 +333,7 @@ def _read(report: _Report, kind: Kind, model: type[Model], raw: Any, path: Path)
     try:
         made = model.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            where, at, message, hint = said(detail, model, raw, kind.secret)
+        for where, at, message, hint in said(error, model, kind.secret):
             report.error(INVALID, message, hint, (*path, *where), at)
     for finding in seen.findings:
         report.found(finding)

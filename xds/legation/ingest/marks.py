@@ -32,34 +32,44 @@ class Part(NamedTuple):
     """What there is to know of a field: its name in Python, the messages in it, its marks."""
 
     name: str
-    child: type[Model] | None
+    child: Plan | None
     shape: Shape
     not_yet: NotYet | None
     deprecated: Deprecated | None
 
+    @property
+    def plain(self) -> bool:
+        """Whether it holds no messages and has no marks."""
+        return self.child is None and self.not_yet is None and self.deprecated is None
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A model, as a walk sees it: parts by their names in files, and rules."""
+    """A model, as a walk sees it: parts by their names in files, and rules.
+
+    `strict` says that fields without a value are told; `quiet` that there is nothing else to find in it.
+    """
 
     model: type[Model]
     parts: Mapping[str, Part]
     rules: tuple[Rule, ...]
     strict: bool
+    quiet: bool
 
 
 @cache
 def plan(model: type[Model]) -> Plan:
     """The plan of a model."""
     parts = {info.alias or name: _part(name, info) for name, info in model.model_fields.items()}
-    return Plan(model, parts, model.rules, not issubclass(model, Lenient))
+    quiet = not model.rules and all(part.plain for part in parts.values())
+    return Plan(model, parts, model.rules, not issubclass(model, Lenient), quiet)
 
 
 def _part(name: str, info: FieldInfo) -> Part:
     child, shape = _messages(info.annotation)
     not_yet = next((mark for mark in info.metadata if isinstance(mark, NotYet)), None)
     deprecated = next((mark for mark in info.metadata if isinstance(mark, Deprecated)), None)
-    return Part(name, child, shape, not_yet, deprecated)
+    return Part(name, plan(child) if child is not None else None, shape, not_yet, deprecated)
 
 
 def _messages(annotation: Any) -> tuple[type[Model] | None, Shape]:
@@ -96,7 +106,7 @@ def walk(model: type[Model], raw: Any, path: Path) -> Walk:
 
 def _walk(here: Plan, raw: Any, path: Path, seen: Walk, told: bool) -> None:
     """`told`: something around this has no effect yet, and it is enough to say that once."""
-    if type(raw) is not dict:
+    if type(raw) is not dict or (here.quiet and None not in raw.values()):
         return
     for rule in here.rules:
         for finding in rule(raw):
@@ -115,15 +125,14 @@ def _walk(here: Plan, raw: Any, path: Path, seen: Walk, told: bool) -> None:
             below = _marked(part, key, value, path, seen, told)
         if part.child is None:
             continue
-        child = plan(part.child)
         if part.shape is Shape.ONE:
-            _walk(child, value, (*path, key), seen, below)
+            _walk(part.child, value, (*path, key), seen, below)
         elif part.shape is Shape.LIST and type(value) is list:
             for index, item in enumerate(value):
-                _walk(child, item, (*path, key, index), seen, below)
+                _walk(part.child, item, (*path, key, index), seen, below)
         elif part.shape is Shape.MAP and type(value) is dict:
             for name, item in value.items():
-                _walk(child, item, (*path, key, name), seen, below)
+                _walk(part.child, item, (*path, key, name), seen, below)
 
 
 def _marked(part: Part, key: str, value: Any, path: Path, seen: Walk, told: bool) -> bool:
@@ -150,9 +159,12 @@ def _among(value: Any, values: frozenset[str]) -> bool:
 
 def without_nulls(model: type[Model], raw: Any) -> Any:
     """What is written, less the fields in whose place nothing stands: to Kubernetes they are not written."""
+    return _full(plan(model), raw)
+
+
+def _full(here: Plan, raw: Any) -> Any:
     if type(raw) is not dict:
         return raw
-    here = plan(model)
     return {
         key: _values(here.parts.get(key), value)
         for key, value in raw.items()
@@ -164,11 +176,11 @@ def _values(part: Part | None, value: Any) -> Any:
     if part is None or part.child is None:
         return value
     if part.shape is Shape.ONE:
-        return without_nulls(part.child, value)
+        return _full(part.child, value)
     if part.shape is Shape.LIST and type(value) is list:
-        return [without_nulls(part.child, item) for item in value]
+        return [_full(part.child, item) for item in value]
     if part.shape is Shape.MAP and type(value) is dict:
-        return {name: without_nulls(part.child, item) for name, item in value.items()}
+        return {name: _full(part.child, item) for name, item in value.items()}
     return value
 
 
@@ -182,7 +194,7 @@ def model_at(model: type[Model], path: Path) -> type[Model] | None:
         part = plan(here).parts.get(step)
         if part is None or part.child is None:
             return None
-        here = part.child
+        here = part.child.model
         if part.shape is not Shape.ONE and next(steps, None) is None:
             return None
     return here
@@ -196,5 +208,5 @@ def descend(model: type[Model]) -> Iterator[type[Model]]:
         here = waiting.pop()
         if here not in seen:
             seen[here] = None
-            waiting.extend(part.child for part in plan(here).parts.values() if part.child is not None)
+            waiting.extend(part.child.model for part in plan(here).parts.values() if part.child is not None)
     yield from seen

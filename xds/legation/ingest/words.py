@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, ValidationError
 
 from legation.ingest.descriptions import description
 from legation.ingest.documents import At
@@ -25,8 +25,15 @@ class Said(NamedTuple):
     hint: str
 
 
-def said(error: ErrorDetails, model: type[Model], raw: Any, secret: bool = False) -> Said:
-    """One of pydantic's errors in our words. With `secret`, nothing that is written is quoted."""
+def said(error: ValidationError, model: type[Model], secret: bool = False) -> Iterator[Said]:
+    """Pydantic's errors in our words. With `secret`, nothing that is written is quoted."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic does not count the items that are wrong, and they have errors of their own
+        yield _said(detail, model, secret)
+
+
+def _said(error: ErrorDetails, model: type[Model], secret: bool) -> Said:
     path = tuple(error["loc"])
     kind, value = error["type"], error["input"]
     context: Mapping[str, Any] = error.get("ctx", {})
@@ -45,10 +52,10 @@ def said(error: ErrorDetails, model: type[Model], raw: Any, secret: bool = False
     return Said(path, At.VALUE, message, hint)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.7) -> str:
     """The known word that was probably meant; empty if none comes near."""
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=cutoff)
     return names[found[0]] if found else ""
 
 
@@ -67,7 +74,7 @@ def _to_add(parent: type[Model] | None, name: str) -> str:
     if part is None:
         return f"add `{name}`"
     text = description(parent, part.name).rstrip(".")
-    example = part.child.example if part.child is not None else ""
+    example = part.child.model.example if part.child is not None else ""
     written = f"add `{name}: {example}`" if example and part.shape.value == "one" else f"add `{name}`"
     return f"{written}: {text[:1].lower()}{text[1:]}" if text else written
 

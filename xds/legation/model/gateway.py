@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field
 
 from legation.model.base import (
-    EMPTY,
     NOT_SUPPORTED,
     Deprecated,
     Excludes,
@@ -267,7 +266,7 @@ class Server(Model):
 
 
 def _port_names(raw: Raw) -> Iterator[Finding]:
-    seen: dict[Any, int] = EMPTY
+    seen: dict[Any, int] = {}
     for index, server in items(raw, "servers"):
         name = inner(server, "port").get("name")
         if isinstance(name, str) and name:

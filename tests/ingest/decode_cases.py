@@ -1,0 +1,373 @@
+# ruff: noqa: E501
+"""Documents with one thing wrong with each, a row a line. The mark ⮞ stands right before the place that is told."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import NamedTuple
+
+from legation.model.meta import Key
+from legation.problems import Severity
+
+# fmt: off
+MARK = "⮞"
+ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+
+class Case(NamedTuple):
+    """A document with one mark, and the finding that belongs there."""
+
+    name: str
+    text: str
+    path: str
+    says: str
+    hint: str
+    severity: Severity = ERROR
+    code: str = "IST0106"
+
+
+def about(kind: str, spec: str, group: str = "networking.istio.io/v1", name: str = "x") -> str:
+    body = textwrap.indent(textwrap.dedent(spec).strip("\n"), "  ")
+    return f"apiVersion: {group}\nkind: {kind}\nmetadata:\n  name: {name}\nspec:\n{body}\n"
+
+
+def vs(http: str, more: str = "") -> str:
+    """A VirtualService with one rule."""
+    rule = textwrap.indent(textwrap.dedent(http).strip("\n"), "  ")
+    return about("VirtualService", f"hosts: [reviews]\n{textwrap.dedent(more)}http:\n-{rule[1:]}")
+
+
+def service(spec: str) -> str:
+    return about("Service", spec, "v1")
+
+
+ROUTE = "route: [{destination: {host: reviews}}]"
+
+
+def routed(more: str) -> str:
+    return vs(f"{ROUTE}\n{textwrap.dedent(more)}")
+
+
+def gateway(server: str) -> str:
+    rule = textwrap.indent(textwrap.dedent(server).strip("\n"), "  ")
+    return about("Gateway", f"servers:\n-{rule[1:]}")
+
+
+def rule(more: str) -> str:
+    return about("DestinationRule", f"host: reviews\n{textwrap.dedent(more)}")
+
+
+def entry(more: str, head: str = "hosts: [a.example.com]\nresolution: STATIC\n") -> str:
+    return about("ServiceEntry", f"{head}{textwrap.dedent(more)}")
+
+
+PORT = "port: {number: 8080, name: http, protocol: HTTP}"
+ANY = 'hosts: ["*"]'
+
+SCHEMA = [
+    Case("unknown", vs(f"{ROUTE}\n⮞retires: {{attempts: 1}}"), "spec.http[0].retires", "unknown field `retires`", "`retries`"),
+    Case("snake", routed("match: [{⮞stat_prefix: a}]"), "spec.http[0].match[0].stat_prefix", "unknown", "`statPrefix`"),
+    Case("nothing like it", routed("⮞zzz: 1"), "spec.http[0].zzz", "unknown field", "known here: name, match"),
+    Case("in spec", about("VirtualService", f"⮞host: [a]\nhttp: [{{{ROUTE}}}]"), "spec.host", "unknown field", "`hosts`"),
+    Case("beside spec", vs(ROUTE) + "⮞hosts: [a]\n", "hosts", "unknown field", "below `spec`"),
+    Case("number for text", about("VirtualService", f"hosts: [⮞8080]\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "a text is needed", '"8080"'),
+    Case("bool for text", routed("name: ⮞true"), "spec.http[0].name", "a text is needed", '"true"'),
+    Case("list for text", routed("name: ⮞[a]"), "spec.http[0].name", "a text is needed", "plain value"),
+    Case("text for number", vs('route: [{destination: {host: a, port: {number: ⮞"80"}}}]'), "spec.http[0].route[0].destination.port.number", "a whole number", "without quotes: 80"),
+    Case("float for number", vs("route: [{destination: {host: a}, weight: ⮞10.0}]"), "spec.http[0].route[0].weight", "10.0", "write 10"),
+    Case("bool for number", vs("route: [{destination: {host: a}, weight: ⮞true}]"), "spec.http[0].route[0].weight", "a whole number", "number"),
+    Case("text for bool", routed('match: [{ignoreUriCase: ⮞"true"}]'), "spec.http[0].match[0].ignoreUriCase", "true or false", "without quotes"),
+    Case("number for mapping", vs("route: [{destination: {host: a, port: ⮞9080}}]"), "spec.http[0].route[0].destination.port", "mapping of fields", "{number: 9080}"),
+    Case("text for match", routed("match: [{uri: ⮞/a}]"), "spec.http[0].match[0].uri", "mapping of fields", "prefix"),
+    Case("mapping for list", vs("route: ⮞{destination: {host: a}}"), "spec.http[0].route", "a list", "'- '"),
+    Case("list for map", routed("match: [{headers: ⮞[a]}]"), "spec.http[0].match[0].headers", "mapping of names", "name: value"),
+    Case("nothing in a list", vs("route: [⮞null]"), "spec.http[0].route[0]", "nothing is written", "destination"),
+    Case("nothing in a map", routed("match: [{headers: {a: ⮞null}}]"), "spec.http[0].match[0].headers.a", "nothing is written", "{exact"),
+    Case("missing", vs("route: [{⮞destination: {subset: v1}}]"), "spec.http[0].route[0].destination.host", "`host` is missing", "the name of a service"),
+    Case("missing in an item", vs("route:\n- ⮞weight: 1"), "spec.http[0].route[0].destination", "`destination` is missing", "{host: reviews}"),
+    Case("no spec", "⮞apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}\n", "spec", "`spec` is missing", "add `spec`"),
+    Case("choice", rule("trafficPolicy: {loadBalancer: {simple: ⮞round_robin}}"), "spec.trafficPolicy.loadBalancer.simple", "must be one of", "ROUND_ROBIN?"),
+    Case("choice of numbers", vs("redirect: {uri: /a, redirectCode: ⮞304}"), "spec.http[0].redirect.redirectCode", "must be one of", "301"),
+    Case("too large", gateway(f"port: {{number: ⮞70000, name: a, protocol: HTTP}}\n{ANY}"), "spec.servers[0].port.number", "too large", "65535"),
+    Case("too small", vs("route: [{destination: {host: a}, weight: ⮞-1}]"), "spec.http[0].route[0].weight", "too small", "0 is the least"),
+    Case("huge", vs(f"route: [{{destination: {{host: a}}, weight: ⮞{10**30}}}]"), "spec.http[0].route[0].weight", "too large", "2147483647"),
+    Case("empty list", about("Gateway", "servers: ⮞[]"), "spec.servers", "empty", "write something"),
+    Case("two certificates at most", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialNames: ⮞[a, b, c]}}"), "spec.servers[0].tls.credentialNames", "too long", "2 items"),
+    Case("too long a text", about("WorkloadEntry", f"address: 10.0.0.1\nserviceAccount: ⮞{'a' * 254}"), "spec.serviceAccount", "too long", "253"),
+    Case("pattern", about("WorkloadGroup", "template: {}\nprobe: {httpGet: {port: 80, httpHeaders: [{name: ⮞'a b'}]}}"), "spec.probe.httpGet.httpHeaders[0].name", "not allowed", "letters"),
+    Case("a map's key", about("VirtualService", f"hosts: [a]\nhttp: [{{match: [{{sourceLabels: {{⮞'a b': c}}}}], {ROUTE}}}]"), "spec.http[0].match[0].sourceLabels.a b", "no label key", "letters"),
+    Case("an empty key", routed("match: [{queryParams: {⮞'': {exact: a}}}]"), "spec.http[0].match[0].queryParams.", "empty name", "name"),
+    Case("nothing after a key", routed("⮞timeout:"), "spec.http[0].timeout", "counts as left out", "remove the key", WARNING, "IST0133"),
+]
+
+DURATIONS = [
+    Case("number", routed("timeout: ⮞5"), "spec.http[0].timeout", "needs a unit", "5s"),
+    Case("number as text", routed('timeout: ⮞"5"'), "spec.http[0].timeout", "no unit", "5s"),
+    Case("days", routed("timeout: ⮞2d"), "spec.http[0].timeout", "no unit", "48h"),
+    Case("words", routed("timeout: ⮞5 seconds"), "spec.http[0].timeout", "no duration", "5s"),
+    Case("nonsense", routed("timeout: ⮞soon"), "spec.http[0].timeout", "no duration", "1.5s"),
+    Case("empty", routed('timeout: ⮞""'), "spec.http[0].timeout", "no duration", "1.5s"),
+    Case("negative", routed("timeout: ⮞-5s"), "spec.http[0].timeout", "below zero", "1ms"),
+    Case("zero", routed("timeout: ⮞0s"), "spec.http[0].timeout", "too short", "1ms"),
+    Case("too fine", routed("timeout: ⮞1500us"), "spec.http[0].timeout", "finer than a millisecond", "whole"),
+    Case("too long", routed("timeout: ⮞9999999h"), "spec.http[0].timeout", "292 years", "2562047h"),
+    Case("list", routed("timeout: ⮞[]"), "spec.http[0].timeout", "a duration is needed", "unit"),
+]
+
+VIRTUAL_SERVICE = [
+    Case("redirect and route", vs("redirect: {uri: /a}\n⮞" + ROUTE), "spec.http[0].route", "exclude each other", "remove"),
+    Case("redirect and fault", vs("redirect: {uri: /a}\n⮞fault: {abort: {httpStatus: 500, percentage: {value: 1}}}"), "spec.http[0].fault", "exclude", "remove"),
+    Case("answer and rewrite", vs("directResponse: {status: 200}\n⮞rewrite: {uri: /}"), "spec.http[0].rewrite", "exclude", "remove"),
+    Case("delegate and route", vs(f"delegate: {{name: a}}\n⮞{ROUTE}"), "spec.http[0].route", "exclude", "remove"),
+    Case("mirror and mirrors", routed("mirror: {host: a}\n⮞mirrors: [{destination: {host: b}}]"), "spec.http[0].mirrors", "exclude", "remove"),
+    Case("no action", vs("⮞name: a"), "spec.http[0]", "must be given", "`route`"),
+    Case("a wrong action still is one", vs("route: ⮞3"), "spec.http[0].route", "a list", "'- '"),
+    Case("weights sum to 0", vs("⮞route: [{destination: {host: a}}, {destination: {host: b}, weight: 0}]"), "spec.http[0].route", "sum to 0", "weight"),
+    Case("no protocol", about("VirtualService", "hosts: [a]").replace("spec:", "⮞spec:"), "spec", "one of `http`, `tcp` and `tls`", "add"),
+    Case("host with port", about("VirtualService", f"hosts: [⮞'a.b:80']\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "no host name", "port"),
+    Case("host with scheme", about("VirtualService", f"hosts: [⮞'https://a']\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "no host name", "scheme"),
+    Case("host with underscore", about("VirtualService", f"hosts: [⮞a_b]\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "no host name", "'-'"),
+    Case("wildcard inside", about("VirtualService", f"hosts: [⮞'a.*.b']\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "beginning", "DNS"),
+    Case("host twice", about("VirtualService", f"hosts: [a, ⮞a]\nhttp: [{{{ROUTE}}}]"), "spec.hosts[1]", "twice", "keep one"),
+    Case("hosts overlap", about("VirtualService", f"gateways: [g]\nhosts: ['*.b.com', ⮞a.b.com]\nhttp: [{{{ROUTE}}}]"), "spec.hosts[1]", "overlap", "keep one"),
+    Case("any host in the mesh", about("VirtualService", f"hosts: [⮞'*']\nhttp: [{{{ROUTE}}}]"), "spec.hosts[0]", "only for gateways", "name the hosts"),
+    Case("no hosts with gateways", about("VirtualService", f"gateways: [g]\nhttp: [{{{ROUTE}}}]").replace("spec:", "⮞spec:"), "spec", "`hosts` is missing", "add `hosts`"),
+    Case("delegate", about("VirtualService", f"http: [{{{ROUTE}}}]").replace("spec:", "⮞spec:"), "spec", "delegate", "add `hosts`", WARNING, "LEG0301"),
+    Case("gateway", vs(ROUTE, "gateways: [⮞a/b/c]\n"), "spec.gateways[0]", "no gateway", "namespace/name"),
+    Case("gateway the old way", vs(ROUTE, "gateways: [⮞gw.infra.svc.cluster.local]\n"), "spec.gateways[0]", "old way", "infra/gw", WARNING, "IST0133"),
+    Case("exported to nobody", vs(ROUTE, "exportTo: [⮞'~']\n"), "spec.exportTo[0]", "hides", "."),
+    Case("all and more", vs(ROUTE, "exportTo: [a, ⮞'*']\n"), "spec.exportTo[1]", "stands alone", "remove"),
+    Case("exported twice", vs(ROUTE, "exportTo: [a, ⮞a]\n"), "spec.exportTo[1]", "twice", "remove"),
+    Case("no namespace", vs(ROUTE, "exportTo: [⮞a.b]\n"), "spec.exportTo[0]", "no namespace", "namespace"),
+    Case("expression", routed("match: [{uri: {regex: ⮞'(a'}}]"), "spec.http[0].match[0].uri.regex", "RE2", "RE2"),
+    Case("look-ahead", routed("match: [{uri: {regex: ⮞'(?=a)'}}]"), "spec.http[0].match[0].uri.regex", "RE2", "look-ahead"),
+    Case("star", routed("match: [{uri: {regex: ⮞'*'}}]"), "spec.http[0].match[0].uri.regex", "RE2", ".*"),
+    Case("long expression", routed(f"match: [{{uri: {{regex: ⮞{'a' * 1025}}}}}]"), "spec.http[0].match[0].uri.regex", "1024", "RE2"),
+    Case("no expression", routed("match: [{uri: {regex: ⮞''}}]"), "spec.http[0].match[0].uri.regex", "empty", "remove"),
+    Case("two ways to match", routed("match: [{uri: {exact: a, ⮞prefix: b}}]"), "spec.http[0].match[0].uri.prefix", "exclude", "keep"),
+    Case("two ways, a header", routed("match: [{headers: {a: {exact: a, ⮞prefix: b}}}]"), "spec.http[0].match[0].headers.a.prefix", "exclude", "keep"),
+    Case("empty prefix", routed("match: [{method: {prefix: ⮞''}}]"), "spec.http[0].match[0].method.prefix", "empty", "remove"),
+    Case("header's name", routed("match: [{headers: {⮞'a b': {exact: a}}}]"), "spec.http[0].match[0].headers.a b", "no header", "letters"),
+    Case("claims", routed("match: [{headers: {⮞'@request.auth.claims.sub': {exact: a}}}]"), 'spec.http[0].match[0].headers["@request.auth.claims.sub"]', "never true", "remove", WARNING, "LEG0301"),
+    Case("source namespace", routed("match: [{sourceNamespace: ⮞a.b}]"), "spec.http[0].match[0].sourceNamespace", "no valid name", "letters"),
+    Case("any destination", vs("route: [{destination: {host: ⮞'*'}}]"), "spec.http[0].route[0].destination.host", "no destination", "one service"),
+    Case("subset", vs("route: [{destination: {host: a, subset: ⮞v1.0}}]"), "spec.http[0].route[0].destination.subset", "no valid name", "letters"),
+    Case("empty redirect", vs("⮞redirect: {}"), "spec.http[0].redirect", "must be given", "`uri`"),
+    Case("two redirects", vs("redirect: {uri: /a, ⮞prefixRewrite: /b}"), "spec.http[0].redirect.prefixRewrite", "exclude", "remove"),
+    Case("two ports", vs("redirect: {port: 80, ⮞derivePort: FROM_REQUEST_PORT}"), "spec.http[0].redirect.derivePort", "exclude", "keep"),
+    Case("prefix of an exact match", vs("match: [{⮞uri: {exact: /a}}]\nredirect: {prefixRewrite: /b}"), "spec.http[0].match[0].uri", "by prefix", "`prefix`"),
+    Case("empty rewrite", routed("⮞rewrite: {}"), "spec.http[0].rewrite", "must be given", "`uri`"),
+    Case("two rewrites", routed("rewrite: {uri: /a, ⮞uriRegexRewrite: {match: a, rewrite: b}}"), "spec.http[0].rewrite.uriRegexRewrite", "exclude", "remove"),
+    Case("authority twice", routed("rewrite: {authority: a}\nheaders: {request: {set: {⮞Host: b}}}"), "spec.http[0].headers.request.set.Host", "twice", "keep one"),
+    Case("status", vs("directResponse: {status: ⮞700}"), "spec.http[0].directResponse.status", "too large", "599"),
+    Case("two bodies", vs("directResponse: {status: 200, body: {string: a, ⮞bytes: YQ==}}"), "spec.http[0].directResponse.body.bytes", "exclude", "keep"),
+    Case("no base64", vs("directResponse: {status: 200, body: {bytes: ⮞'?'}}"), "spec.http[0].directResponse.body.bytes", "base64", "base64"),
+    Case("large body", vs(f"directResponse: {{status: 200, body: {{string: ⮞{'a' * 102401}}}}}"), "spec.http[0].directResponse.body.string", "100 kB", "service", WARNING, "IST0133"),
+    Case("too large a body", vs(f"directResponse: {{status: 200, body: {{string: ⮞{'a' * 1048577}}}}}"), "spec.http[0].directResponse.body.string", "1 MiB", "service"),
+    Case("retry on", routed("retries: {attempts: 1, retryOn: ⮞'5xx,never'}"), "spec.http[0].retries.retryOn", '"never"', "gateway-error"),
+    Case("retry with spaces", routed("retries: {attempts: 1, retryOn: ⮞'5xx, reset'}"), "spec.http[0].retries.retryOn", "spaces", "commas"),
+    Case("retry never", routed("retries: {⮞perTryTimeout: 1s}"), "spec.http[0].retries.perTryTimeout", "without `attempts`", "attempts"),
+    Case("no delay", routed("fault: {⮞delay: {percentage: {value: 1}}}"), "spec.http[0].fault.delay", "`fixedDelay` is missing", "5s"),
+    Case("never delayed", routed("fault: {⮞delay: {fixedDelay: 1s}}"), "spec.http[0].fault.delay", "no request is delayed", "percentage", WARNING, "IST0133"),
+    Case("exponential", routed("fault: {delay: {⮞exponentialDelay: 1s, percentage: {value: 1}}}"), "spec.http[0].fault.delay.exponentialDelay", "not offered", "fixedDelay"),
+    Case("two delays", routed("fault: {delay: {fixedDelay: 1s, ⮞exponentialDelay: 1s, percentage: {value: 1}}}"), "spec.http[0].fault.delay.exponentialDelay", "exclude", "keep"),
+    Case("old percent", routed("fault: {delay: {fixedDelay: 1s, ⮞percent: 1}}"), "spec.http[0].fault.delay.percent", "deprecated", "percentage", WARNING, "IST0002"),
+    Case("never aborted", routed("fault: {⮞abort: {httpStatus: 500}}"), "spec.http[0].fault.abort", "no request is aborted", "percentage", WARNING, "IST0133"),
+    Case("no status", routed("fault: {⮞abort: {percentage: {value: 1}}}"), "spec.http[0].fault.abort", "without a status", "httpStatus", WARNING, "IST0133"),
+    Case("http2Error", routed("fault: {abort: {⮞http2Error: a, percentage: {value: 1}}}"), "spec.http[0].fault.abort.http2Error", "not offered", "httpStatus"),
+    Case("two statuses", routed("fault: {abort: {httpStatus: 500, ⮞grpcStatus: OK, percentage: {value: 1}}}"), "spec.http[0].fault.abort.grpcStatus", "exclude", "keep"),
+    Case("grpc status", routed("fault: {abort: {grpcStatus: ⮞UNAVAILBLE, percentage: {value: 1}}}"), "spec.http[0].fault.abort.grpcStatus", "must be one of", "UNAVAILABLE?"),
+    Case("empty fault", routed("⮞fault: {}"), "spec.http[0].fault", "must be given", "`delay`"),
+    Case("percentage", routed("fault: {abort: {httpStatus: 500, percentage: {value: ⮞101}}}"), "spec.http[0].fault.abort.percentage.value", "percentage", "100"),
+    Case("pseudo header", routed("headers: {request: {set: {⮞':path': /a}}}"), 'spec.http[0].headers.request.set.:path', "cannot be changed", "rewrite"),
+    Case("host removed", routed("headers: {request: {remove: [⮞host]}}"), "spec.http[0].headers.request.remove[0]", "cannot be removed", "rewrite"),
+    Case("lone percent", routed("headers: {response: {add: {a: ⮞50%}}}"), "spec.http[0].headers.response.add.a", "lone %", "%%"),
+    Case("line break", routed('headers: {response: {add: {a: ⮞"a\\nb"}}}'), "spec.http[0].headers.response.add.a", "line breaks", "remove"),
+    Case("share of no mirror", routed("⮞mirrorPercentage: {value: 1}"), "spec.http[0].mirrorPercentage", "without `mirror`", "add `mirror`", WARNING, "IST0133"),
+    Case("cors method", routed("corsPolicy: {allowMethods: [⮞get]}"), "spec.http[0].corsPolicy.allowMethods[0]", "no HTTP method", "GET"),
+    Case("cors age", routed("corsPolicy: {maxAge: ⮞1500ms}"), "spec.http[0].corsPolicy.maxAge", "whole seconds", "seconds"),
+    Case("tls without match", about("VirtualService", "hosts: [a]\ntls:\n- ⮞route: [{destination: {host: a}}]"), "spec.tls[0].match", "`match` is missing", "match"),
+    Case("tcp weights", about("VirtualService", "hosts: [a]\ntcp:\n- ⮞route: [{destination: {host: a}}, {destination: {host: a}}]"), "spec.tcp[0].route", "sum to 0", "weight"),
+    Case("tls weights", about("VirtualService", "hosts: [a]\ntls:\n- match: [{sniHosts: [a]}]\n  ⮞route: [{destination: {host: a}}, {destination: {host: a}}]"), "spec.tls[0].route", "sum to 0", "weight"),
+]
+
+GATEWAY = [
+    Case("protocol", gateway(f"port: {{number: 80, name: a, protocol: ⮞HTPP}}\n{ANY}"), "spec.servers[0].port.protocol", "no protocol", "HTTP"),
+    Case("target port", gateway(f"port: {{number: 80, name: a, protocol: HTTP, ⮞targetPort: 8080}}\n{ANY}"), "spec.servers[0].port.targetPort", "no meaning", "remove"),
+    Case("short host", gateway(f"{PORT}\nhosts: [⮞shop]"), "spec.servers[0].hosts[0]", "short name", "full name"),
+    Case("partial wildcard", gateway(f"{PORT}\nhosts: [⮞'*shop.com']"), "spec.servers[0].hosts[0]", "whole parts", "*.shop.com"),
+    Case("host's namespace", gateway(f"{PORT}\nhosts: [⮞'a.b/shop.com']"), "spec.servers[0].hosts[0]", "no namespace", "namespace/host"),
+    Case("host twice", gateway(f"{PORT}\nhosts: [a.com, ⮞a.com]"), "spec.servers[0].hosts[1]", "twice", "remove", WARNING, "IST0133"),
+    Case("bind", gateway(f"{PORT}\n{ANY}\nbind: ⮞localhost"), "spec.servers[0].bind", "no address", "IP address"),
+    Case("port 0", gateway(f"port: {{number: ⮞0, name: a, protocol: HTTP}}\n{ANY}"), "spec.servers[0].port.number", "Unix sockets", "65535"),
+    Case("socket's port", gateway(f"port: {{number: ⮞80, name: a, protocol: HTTP}}\n{ANY}\nbind: unix:///a"), "spec.servers[0].port.number", "no port", "0"),
+    Case("names of ports", about("Gateway", f"servers:\n- {{{PORT}, {ANY}}}\n- {{port: {{number: 81, name: ⮞http, protocol: HTTP}}, {ANY}}}"), "spec.servers[1].port.name", "twice", "own name"),
+    Case("https without tls", about("Gateway", f"servers:\n- ⮞port: {{number: 443, name: a, protocol: HTTPS}}\n  {ANY}"), "spec.servers[0]", "needs `tls`", "mode"),
+    Case("tls on http", gateway(f"{PORT}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "clear text", "HTTPS"),
+    Case("tls on tcp", gateway(f"port: {{number: 80, name: a, protocol: TCP}}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "no place", "TLS"),
+    Case("tls is told", gateway(f"{PORT}\n{ANY}\n⮞tls: {{httpsRedirect: true}}"), "spec.servers[0].tls", "not supported yet: this server is left out", "remove", WARNING, "LEG0301"),
+    Case("tcp is told", gateway(f"port: {{number: 80, name: a, protocol: ⮞TCP}}\n{ANY}"), "spec.servers[0].port.protocol", "not supported yet", "HTTP", WARNING, "LEG0301"),
+    Case("no certificate", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\n⮞tls: {{mode: SIMPLE, privateKey: a}}"), "spec.servers[0].tls", "`serverCertificate` is missing", "credentialName"),
+    Case("two certificates", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialName: a, ⮞privateKey: a}}"), "spec.servers[0].tls.privateKey", "exclude", "remove"),
+    Case("secret and secrets", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialName: a, ⮞credentialNames: [a]}}"), "spec.servers[0].tls.credentialNames", "exclude", "keep"),
+    Case("secrets and files", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialNames: [a], ⮞privateKey: a}}"), "spec.servers[0].tls.privateKey", "exclude", "remove"),
+    Case("name with dots", about("Gateway", f"servers: [{{{PORT}, {ANY}}}]", name="⮞a.b"), "metadata.name", "no dots", "a-b", ERROR, "LEG0204"),
+]
+
+DESTINATION_RULE = [
+    Case("subset twice", rule("subsets: [{name: v1}, {name: ⮞v1}]"), "spec.subsets[1].name", "twice", "own"),
+    Case("subset's name", rule("subsets: [{name: ⮞v1_0}]"), "spec.subsets[0].name", "no valid name", "letters"),
+    Case("label's value", rule("subsets: [{name: a, labels: {version: ⮞'*'}}]"), "spec.subsets[0].labels.version", "no label value", "wildcards"),
+    Case("number as a label", rule("subsets: [{name: a, labels: {version: ⮞1}}]"), "spec.subsets[0].labels.version", "a text is needed", '"1"'),
+    Case("empty policy", rule("⮞trafficPolicy: {}"), "spec.trafficPolicy", "must be given", "`loadBalancer`"),
+    Case("simple and hash", rule("trafficPolicy: {loadBalancer: {simple: RANDOM, ⮞consistentHash: {useSourceIp: true}}}"), "spec.trafficPolicy.loadBalancer.consistentHash", "exclude", "keep"),
+    Case("old name", rule("trafficPolicy: {loadBalancer: {simple: ⮞LEAST_CONN}}"), "spec.trafficPolicy.loadBalancer.simple", "deprecated", "LEAST_REQUEST", WARNING, "IST0002"),
+    Case("not yet", rule("trafficPolicy: {⮞connectionPool: {tcp: {maxConnections: 1}}}"), "spec.trafficPolicy.connectionPool", "not supported yet", "remove", WARNING, "LEG0301"),
+    Case("not yet, in a subset", rule("subsets: [{name: a, trafficPolicy: {⮞tls: {mode: SIMPLE}}}]"), "spec.subsets[0].trafficPolicy.tls", "not supported yet", "remove", WARNING, "LEG0301"),
+    Case("wrong, in what is not yet", rule("trafficPolicy: {outlierDetection: {maxEjectionPercent: ⮞101}}"), "spec.trafficPolicy.outlierDetection.maxEjectionPercent", "too large", "100"),
+    Case("empty pool", rule("trafficPolicy: {⮞connectionPool: {}}"), "spec.trafficPolicy.connectionPool", "must be given", "`tcp`"),
+    Case("two upgrades", rule("trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE, ⮞useClientProtocol: true}}}"), "spec.trafficPolicy.connectionPool.http.useClientProtocol", "exclude", "keep"),
+    Case("no split", rule("trafficPolicy: {outlierDetection: {⮞consecutiveLocalOriginFailures: 1}}"), "spec.trafficPolicy.outlierDetection.consecutiveLocalOriginFailures", "needs", "set it"),
+    Case("mutual without certificate", rule("trafficPolicy: {⮞tls: {mode: MUTUAL, privateKey: a}}"), "spec.trafficPolicy.tls", "`clientCertificate` is missing", "credentialName"),
+    Case("secret and file", rule("trafficPolicy: {tls: {mode: MUTUAL, credentialName: a, ⮞privateKey: a}}"), "spec.trafficPolicy.tls.privateKey", "exclude", "Secret"),
+    Case("nothing is verified", rule("trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true, ⮞caCertificates: a}}"), "spec.trafficPolicy.tls.caCertificates", "no effect", "remove"),
+    Case("two hash keys", rule("trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, ⮞httpHeaderName: a}}}"), "spec.trafficPolicy.loadBalancer.consistentHash.httpHeaderName", "exclude", "keep"),
+    Case("two hash tables", rule("trafficPolicy: {loadBalancer: {consistentHash: {ringHash: {}, ⮞maglev: {}}}}"), "spec.trafficPolicy.loadBalancer.consistentHash.maglev", "exclude", "keep"),
+    Case("two ring sizes", rule("trafficPolicy: {loadBalancer: {consistentHash: {⮞minimumRingSize: 1, ringHash: {}}}}"), "spec.trafficPolicy.loadBalancer.consistentHash.minimumRingSize", "exclude", "ringHash"),
+    Case("no prime", rule("trafficPolicy: {loadBalancer: {consistentHash: {maglev: {tableSize: ⮞65536}}}}"), "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize", "no prime", "65537"),
+    Case("cookie's attributes", rule("trafficPolicy: {loadBalancer: {consistentHash: {httpCookie: {name: a, attributes: [{name: b}, {name: ⮞b}]}}}}"), "spec.trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes[1].name", "twice", "own"),
+    Case("shares", rule("trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: a, ⮞to: {b: 90}}]}}}"), "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to", "sum to 90", "100"),
+    Case("region", rule("trafficPolicy: {outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: ⮞a/b, to: c}]}}}"), "spec.trafficPolicy.loadBalancer.localityLbSetting.failover[0].from", "no region", "region"),
+    Case("both ways", rule("trafficPolicy: {outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: a, to: c}], ⮞distribute: [{from: a, to: {b: 100}}]}}}"), "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute", "exclude", "keep"),
+    Case("all ways", rule("trafficPolicy: {outlierDetection: {}, loadBalancer: {localityLbSetting: {failoverPriority: [a], ⮞distribute: [{from: a, to: {b: 100}}]}}}"), "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute", "exclude", "keep"),
+    Case("nobody knows what failed", rule("trafficPolicy: {loadBalancer: {localityLbSetting: {⮞failover: [{from: a, to: c}]}}}"), "spec.trafficPolicy.loadBalancer.localityLbSetting.failover", "outlierDetection", "add", WARNING, "IST0133"),
+    Case("two localities", rule("trafficPolicy: {loadBalancer: {localityLbSetting: {}, ⮞zoneAwareLbSetting: {}}}"), "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting", "exclude", "keep"),
+    Case("two warmups", rule("trafficPolicy: {loadBalancer: {warmup: {duration: 1s}, ⮞warmupDurationSecs: 1s}}"), "spec.trafficPolicy.loadBalancer.warmupDurationSecs", "exclude", "keep"),
+    Case("tunnel and proxy protocol", rule("trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 80}, ⮞proxyProtocol: {}}"), "spec.trafficPolicy.proxyProtocol", "exclude", "keep"),
+    Case("empty port", rule("trafficPolicy: {portLevelSettings: [⮞{port: {number: 80}}]}"), "spec.trafficPolicy.portLevelSettings[0]", "must be given", "`loadBalancer`"),
+    Case("private", rule("workloadSelector: {matchLabels: {a: b}}\n⮞exportTo: [a]"), "spec.exportTo", "its own namespace", "[.]"),
+    Case("selects all", rule("⮞workloadSelector: {}"), "spec.workloadSelector", "every workload", "labels", WARNING, "IST0133"),
+    Case("exported twice", rule("exportTo: [a, ⮞a]"), "spec.exportTo[1]", "twice", "remove"),
+]
+
+SERVICE_ENTRY = [
+    Case("any host", entry("", "hosts: [⮞'*']\nresolution: STATIC\n"), "spec.hosts[0]", "no service", "wildcard"),
+    Case("address as host", entry("", "hosts: [⮞10.0.0.1]\nresolution: STATIC\n"), "spec.hosts[0]", "no host name", "addresses"),
+    Case("partial wildcard", entry("", "hosts: [⮞'*a.com']\nresolution: STATIC\n"), "spec.hosts[0]", "whole parts", "*.a.com", WARNING, "IST0133"),
+    Case("wildcard looked up", entry("", "hosts: [⮞'*.a.com']\nresolution: DNS\n"), "spec.hosts[0]", "looked up", "endpoints"),
+    Case("dynamic", entry("", "hosts: [⮞a.com]\nresolution: DYNAMIC_DNS\n"), "spec.hosts[0]", "wildcards", "DNS"),
+    Case("port twice", entry("ports: [{number: 80, name: a, protocol: HTTP}, {number: ⮞80, name: b, protocol: HTTP}]"), "spec.ports[1].number", "twice", "own"),
+    Case("port's name twice", entry("ports: [{number: 80, name: a, protocol: HTTP}, {number: 81, name: ⮞a, protocol: HTTP}]"), "spec.ports[1].name", "twice", "own"),
+    Case("both", entry("endpoints: [{address: 10.0.0.1}]\n⮞workloadSelector: {labels: {a: b}}"), "spec.workloadSelector", "exclude", "keep"),
+    Case("no endpoints with NONE", entry("⮞endpoints: [{address: 10.0.0.1}]", "hosts: [a.com]\nresolution: NONE\n"), "spec.endpoints", "no effect", "STATIC"),
+    Case("selector with NONE", entry("⮞workloadSelector: {labels: {a: b}}", "hosts: [a.com]\nresolution: NONE\n"), "spec.workloadSelector", "no effect", "STATIC", WARNING, "IST0133"),
+    Case("round robin", entry("⮞endpoints: [{address: a.b}, {address: a.c}]", "hosts: [a.com]\nresolution: DNS_ROUND_ROBIN\n"), "spec.endpoints", "one endpoint", "DNS"),
+    Case("name in STATIC", entry("endpoints: [{address: ⮞a.b}]"), "spec.endpoints[0].address", "no IP address", "DNS"),
+    Case("socket in DNS", entry("ports: [{number: 80, name: a, protocol: HTTP}]\nendpoints: [{address: ⮞'unix:///a'}]", "hosts: [a.com]\nresolution: DNS\n"), "spec.endpoints[0].address", "no name", "STATIC"),
+    Case("socket's ports", entry("endpoints: [{address: ⮞'unix:///a'}]"), "spec.endpoints[0].address", "one port", "exactly one"),
+    Case("unknown port", entry("ports: [{number: 80, name: http, protocol: HTTP}]\nendpoints: [{address: 10.0.0.1, ports: {⮞htpp: 80}}]"), "spec.endpoints[0].ports.htpp", "no port named", "http"),
+    Case("endpoint without address", entry("endpoints: [⮞{labels: {a: b}}]"), "spec.endpoints[0]", "must be given", "`address`"),
+    Case("address", entry("addresses: [⮞10.0.0.300]"), "spec.addresses[0]", "no IP", "10.0.0.0/8"),
+    Case("block with DNS", entry("addresses: [⮞10.0.0.0/8]", "hosts: [a.com]\nresolution: DNS\n"), "spec.addresses[0]", "block", "single"),
+    Case("hosts of TCP", entry("ports: [⮞{number: 80, name: a, protocol: TCP}]\naddresses: [10.0.0.1]", "hosts: [a.com, b.com]\nresolution: STATIC\n"), "spec.ports[0]", "told apart", "each host"),
+    Case("TCP everywhere", entry("ports: [⮞{number: 80, name: a, protocol: TCP}]"), "spec.ports[0]", "takes all connections", "addresses", WARNING, "IST0134"),
+    Case("later", entry("", "hosts: [a.com]\nresolution: ⮞NONE\n"), "spec.resolution", "not supported yet", "remove", WARNING, "LEG0301"),
+    Case("left out", entry("", "hosts: [a.com]\n").replace("spec:", "⮞spec:"), "spec", "it is NONE, which is not supported yet", "STATIC", WARNING, "LEG0301"),
+    Case("selects all", entry("⮞workloadSelector: {labels: {}}"), "spec.workloadSelector", "every workload", "labels", WARNING, "IST0133"),
+    Case("alone", entry("exportTo: [⮞'~', a]"), "spec.exportTo[0]", "stands alone", "remove"),
+]
+
+WORKLOADS = [
+    Case("nowhere", about("WorkloadEntry", "labels: {a: b}").replace("spec:", "⮞spec:"), "spec", "must be given", "`address`"),
+    Case("with port", about("WorkloadEntry", "address: ⮞'10.0.0.1:80'"), "spec.address", "no host name", "field of their own"),
+    Case("relative socket", about("WorkloadEntry", "address: ⮞unix://a"), "spec.address", "absolute", "unix:///"),
+    Case("directory", about("WorkloadEntry", "address: ⮞unix:///a/"), "spec.address", "directory", "socket"),
+    Case("socket with ports", about("WorkloadEntry", "address: unix:///a\n⮞ports: {http: 80}"), "spec.ports", "no ports", "remove"),
+    Case("port's name", about("WorkloadEntry", "address: 10.0.0.1\nports: {⮞a_b: 80}"), "spec.ports.a_b", "no name of a port", "letters"),
+    Case("network", about("WorkloadEntry", "address: 10.0.0.1\n⮞network: a"), "spec.network", "not supported yet", "remove", WARNING, "LEG0301"),
+    Case("probe", about("WorkloadGroup", "template: {}\n⮞probe: {}"), "spec.probe", "must be given", "`httpGet`"),
+    Case("socket in a group", about("WorkloadGroup", "template: {address: 'unix:///a', ⮞ports: {a: 1}}"), "spec.template.ports", "no ports", "remove"),
+    Case("empty sidecar", about("Sidecar", "workloadSelector: {labels: {a: b}}").replace("spec:", "⮞spec:"), "spec", "must be given", "`egress`"),
+    Case("sidecar's host", about("Sidecar", "egress: [{hosts: [⮞reviews]}]"), "spec.egress[0].hosts[0]", "no namespace", "*/reviews"),
+    Case("catch-all first", about("Sidecar", "egress: [⮞{hosts: ['*/*']}, {port: {number: 80, protocol: HTTP}, hosts: ['*/*']}]"), "spec.egress[0]", "last", "end"),
+    Case("environment", about("ProxyConfig", "environmentVariables: {A: ⮞1}", "networking.istio.io/v1beta1"), "spec.environmentVariables.A", "a text", '"1"'),
+    Case("selector without labels", about("ProxyConfig", "⮞selector: {}", "networking.istio.io/v1beta1"), "spec.selector", "every workload", "labels", WARNING, "IST0133"),
+]
+
+KUBERNETES = [
+    Case("target port", service("ports: [{port: 80, targetPort: ⮞'8080'}]"), "spec.ports[0].targetPort", "name of a port", "without quotes"),
+    Case("target port's name", service("ports: [{port: 80, targetPort: ⮞a_b}]"), "spec.ports[0].targetPort", "no name of a port", "letters"),
+    Case("target port's kind", service("ports: [{port: 80, targetPort: ⮞true}]"), "spec.ports[0].targetPort", "number or name", "number"),
+    Case("target port's range", service("ports: [{port: 80, targetPort: ⮞70000}]"), "spec.ports[0].targetPort", "no port", "65535"),
+    Case("no ports", service("selector: {a: b}").replace("spec:", "⮞spec:"), "spec", "`ports` is missing", "add"),
+    Case("unknown", service("⮞port: 80\nports: [{port: 80}]"), "spec.port", "unknown", "`ports`"),
+    Case("names", service("ports: [{port: 80, name: a}, ⮞{port: 81}]"), "spec.ports[1]", "needs a name", "`name`"),
+    Case("name twice", service("ports: [{port: 80, name: a}, {port: 81, name: ⮞a}]"), "spec.ports[1].name", "twice", "own"),
+    Case("port twice", service("ports: [{port: 80, name: a}, {port: ⮞80, name: b}]"), "spec.ports[1].port", "twice", "remove"),
+    Case("external name", service("type: ExternalName").replace("spec:", "⮞spec:"), "spec", "externalName", "add"),
+    Case("selector", service("ports: [{port: 80}]\nselector: {version: ⮞1.0}"), "spec.selector.version", "a text", '"1.0"'),
+    Case("slice", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\naddressType: IPv4\nendpoints: [{addresses: [⮞'::1']}]\n", "endpoints[0].addresses[0]", "no IPv4", "addressType"),
+    Case("slice's type", "⮞apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\n", "addressType", "missing", "what the addresses are"),
+    Case("endpoints", "apiVersion: v1\nkind: Endpoints\nmetadata: {name: x}\nsubsets: [{addresses: [{ip: ⮞localhost}]}]\n", "subsets[0].addresses[0].ip", "no IP", "10.0.0.7"),
+    Case("workload", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {replicas: ⮞'2', paused: true}\n", "spec.replicas", "a whole number", "without quotes"),
+    Case("config", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: ⮞1}\n", "data.a", "a text", '"1"'),
+]
+
+IDENTITY = [
+    Case("no kind", "⮞apiVersion: v1\nmetadata: {name: x}\n", "kind", "missing", "write", ERROR, "LEG0201"),
+    Case("kind's type", "apiVersion: v1\nkind: ⮞[a]\nmetadata: {name: x}\n", "kind", "a text", "write", ERROR, "LEG0201"),
+    Case("no version", "⮞kind: Gateway\nmetadata: {name: x}\nspec: {}\n", "apiVersion", "missing", "networking.istio.io/v1", ERROR, "LEG0201"),
+    Case("no metadata", "⮞apiVersion: v1\nkind: ConfigMap\n", "metadata", "missing", "name", ERROR, "LEG0201"),
+    Case("no name", "apiVersion: v1\nkind: ConfigMap\n⮞metadata: {namespace: a}\n", "metadata.name", "`name` is missing", "name"),
+    Case("metadata's type", "apiVersion: v1\nkind: ConfigMap\nmetadata: ⮞a\n", "metadata", "mapping", "field: value"),
+    Case("unknown in metadata", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, ⮞label: {}}\n", "metadata.label", "unknown", "`labels`"),
+    Case("label", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {version: ⮞1}}\n", "metadata.labels.version", "a text", '"1"'),
+    Case("odd label", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {⮞version: 'v 1'}}\n", "metadata.labels.version", "refuse", "letters", WARNING, "LEG0205"),
+    Case("time", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, creationTimestamp: ⮞yesterday}\n", "metadata.creationTimestamp", "no point in time", "2026"),
+    Case("path", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ⮞../../etc/passwd}\n", "metadata.name", "no name", "letters", ERROR, "LEG0204"),
+    Case("underscore", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ⮞a_b}\n", "metadata.name", "no name", "a-b", ERROR, "LEG0204"),
+    Case("upper case", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ⮞Reviews}\n", "metadata.name", "refuse", "reviews", WARNING, "LEG0205"),
+    Case("namespace", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ⮞../b}\n", "metadata.namespace", "no namespace", "letters", ERROR, "LEG0204"),
+    Case("namespace in capitals", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ⮞Prod}\n", "metadata.namespace", "refuse", "prod", WARNING, "LEG0205"),
+    Case("service's name", "apiVersion: v1\nkind: Service\nmetadata: {name: ⮞a.b}\nspec: {ports: [{port: 80}]}\n", "metadata.name", "no dots", "a-b", ERROR, "LEG0204"),
+    Case("kind", "apiVersion: networking.istio.io/v1\nkind: ⮞VirtualSrvice\nmetadata: {name: a}\n", "kind", "no kind", "VirtualService?", ERROR, "LEG0202"),
+    Case("no such kind", "apiVersion: networking.istio.io/v1\nkind: ⮞Zebra\nmetadata: {name: a}\n", "kind", "no kind", "known: VirtualService", ERROR, "LEG0202"),
+    Case("kind of Kubernetes", "apiVersion: v1\nkind: ⮞Servce\nmetadata: {name: a}\n", "kind", "no kind", "Service?", ERROR, "LEG0202"),
+    Case("kind of gateway api", "apiVersion: gateway.networking.k8s.io/v1\nkind: ⮞HttpRoute\nmetadata: {name: a}\n", "kind", "no kind", "HTTPRoute?", ERROR, "LEG0202"),
+    Case("core group", vs(ROUTE).replace("networking.istio.io/v1", "⮞v1"), "apiVersion", "belongs to networking.istio.io", "networking.istio.io/v1", ERROR, "LEG0203"),
+    Case("misspelt group", vs(ROUTE).replace("networking.istio.io/v1", "⮞networking.isto.io/v1"), "apiVersion", "belongs to networking.istio.io", "networking.istio.io/v1", ERROR, "LEG0203"),
+    Case("another of Istio's groups", vs(ROUTE).replace("networking.istio.io/v1", "⮞security.istio.io/v1"), "apiVersion", "belongs to networking.istio.io", "networking.istio.io/v1", ERROR, "LEG0203"),
+    Case("version", vs(ROUTE).replace("networking.istio.io/v1", "⮞networking.istio.io/v2"), "apiVersion", "no version v2", "networking.istio.io/v1", ERROR, "LEG0203"),
+    Case("service account", "apiVersion: v1\nkind: ⮞ServiceAccount\nmetadata: {name: a}\n", "kind", "passed over", "nothing", INFO, "LEG0206"),
+    Case("somebody else's", "apiVersion: serving.knative.dev/v1\nkind: ⮞Service\nmetadata: {name: a}\n", "kind", "passed over", "nothing", INFO, "LEG0206"),
+    Case("later", about("⮞EnvoyFilter", "configPatches: []", "networking.istio.io/v1alpha3"), "kind", "not supported yet", "remove", WARNING, "LEG0302"),
+    Case("later, with a model", about("⮞Sidecar", "egress: [{hosts: ['*/*']}]"), "kind", "not supported yet", "remove", WARNING, "LEG0302"),
+    Case("protects", about("⮞AuthorizationPolicy", "{}", "security.istio.io/v1"), "kind", "would be open", "--ignore-security-kinds", ERROR, "LEG0401"),
+]
+
+CASES = {
+        "schema": SCHEMA, "duration": DURATIONS, "vs": VIRTUAL_SERVICE, "gateway": GATEWAY, "dr": DESTINATION_RULE,
+        "se": SERVICE_ENTRY, "workload": WORKLOADS, "k8s": KUBERNETES, "identity": IDENTITY,
+    }
+"""All of them, by what they are about."""
+
+IDENTITIES = [
+    ("{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: 3}", Key("VirtualService", "default", "a")),
+    ("{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: b}}", Key("VirtualService", "b", "a")),
+    ("{apiVersion: networking.istio.io/v1, kind: VirtualSrvice, metadata: {name: a}}", Key("VirtualService", "default", "a")),
+    ("{apiVersion: networking.istio.io/v1, kind: Zebra, metadata: {name: a}}", None),
+    ("{apiVersion: networking.istio/v9, kind: VirtualService, metadata: {name: a}}", Key("VirtualService", "default", "a")),
+    ("{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: a}}", Key("Gateway", "default", "a")),
+    ("{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: a}}", Key("Gateway.gateway.networking.k8s.io", "default", "a")),
+    ("{apiVersion: v1, kind: Node, metadata: {name: a, namespace: b}}", Key("Node", "", "a")),
+    ("{apiVersion: v1, kind: Service, metadata: {name: ..}}", None),
+    ("{apiVersion: v1, kind: Service, metadata: {name: a/b}}", None),
+    ("{apiVersion: v1, kind: Service, metadata: {name: a, namespace: ../c}}", None),
+    ("{apiVersion: ../v1, kind: Foo, metadata: {name: a}}", None),
+    ("{apiVersion: v1, kind: ../Foo, metadata: {name: a}}", None),
+    ("{apiVersion: v1, kind: Service}", None),
+    ("{apiVersion: v1, kind: Service, metadata: {name: 3}}", None),
+    ("{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:node'}}", Key("ClusterRole.rbac.authorization.k8s.io", "default", "system:node")),
+    ("{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}}", Key("Service.serving.knative.dev", "default", "a")),
+]
+"""Documents, valid or not, and what they are known by."""
