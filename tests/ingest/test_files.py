@@ -13,8 +13,6 @@ from legation.ingest import files
 from legation.ingest.files import RootState, Tree, read_files, read_tree, wanted
 from legation.problems import Severity
 
-as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-
 
 def names(tree: Tree, root: Path) -> list[str]:
     return [os.path.relpath(path, root) for path in tree.files]
@@ -272,23 +270,30 @@ def test_a_file_that_never_rests_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert the_problem(read_tree([str(tmp_path)]), file)[1:] == ("LEG0002", "is being written to while it is read")
 
 
-@as_root
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.yaml")
+def test_a_file_without_permission(plain_user: Path) -> None:
+    file = write(plain_user / "a.yaml")
     file.chmod(0)
-    severity, code, message = the_problem(read_tree([str(tmp_path)]), file)
-    assert (severity, code, message) == (Severity.ERROR, "LEG0002", "cannot be read: Permission denied")
+    for tree in (read_tree([str(plain_user)]), read_files([str(plain_user)], [str(file)]), read_tree([str(file)])):
+        assert the_problem(tree, file) == (Severity.ERROR, "LEG0002", "cannot be read: Permission denied")
 
 
-@as_root
-def test_a_folder_without_permission_by_a_user(tmp_path: Path) -> None:
-    write(tmp_path / "sub/a.yaml")
-    (tmp_path / "sub").chmod(0)
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_folder_without_permission(plain_user: Path, mode: int) -> None:
+    write(plain_user / "a.yaml")
+    file = write(plain_user / "sub/b.yaml")
+    (plain_user / "sub").chmod(mode)
     try:
-        tree = read_tree([str(tmp_path)])
+        tree = read_tree([str(plain_user)])
+        few = read_files([str(plain_user)], [str(file)])
+        alone = read_tree([str(plain_user / "sub")])
     finally:
-        (tmp_path / "sub").chmod(0o700)
-    assert tree.unknown(f"{tmp_path}/sub/a.yaml")
+        (plain_user / "sub").chmod(0o700)
+    raw = tree.files.get(str(file))
+    assert tree.unknown(str(file)) or (raw is not None and raw.problem is not None)
+    assert tree.files[f"{plain_user}/a.yaml"].text
+    # It can be read by name where it can be entered, listed or not.
+    assert (few.files[str(file)].text is not None) == (mode == 0o111)
+    assert alone.roots == {f"{plain_user}/sub": RootState.FINE if mode == 0o444 else RootState.UNREADABLE}
 
 
 def test_what_is_below_an_unreadable_folder_is_unknown_not_gone(

@@ -261,6 +261,17 @@ async def test_a_folder_that_is_moved_in_replaced_and_moved_out(conf: Path, tmp_
         assert (await watcher.next()).paths == {str(conf / "renamed/c.yaml")}
 
 
+async def test_a_folder_that_becomes_readable(plain_user: Path) -> None:
+    folder = plain_user / "sub"
+    folder.mkdir(mode=0)
+    async with watched(plain_user) as watcher:
+        assert watcher.first.problems == ()
+        folder.chmod(0o700)
+        assert (await watcher.next()).rescan
+        (folder / "a.yaml").write_text("new: 1\n")
+        assert (await watcher.next()).paths == {str(folder / "a.yaml")}
+
+
 async def test_a_folder_that_is_removed_names_its_files(conf: Path) -> None:
     async with watched(conf) as watcher:
         shutil.rmtree(conf / "sub")
