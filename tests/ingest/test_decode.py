@@ -162,6 +162,11 @@ def test_place_order_and_spelling_change_nothing() -> None:
     assert accepted(one_way) != accepted(vs(ROUTE))
 
 
+def test_kubernetes_notes_make_no_difference() -> None:
+    plain = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"
+    assert accepted(plain) == accepted(plain + "status: {loadBalancer: {ingress: [{ip: 10.0.0.1}]}}\n")
+
+
 def test_what_kubernetes_fills_in_is_known() -> None:
     made = accepted(
         """

@@ -14,10 +14,8 @@ from legation.model.kubernetes import (
     EndpointSlice,
     Namespace,
     Node,
-    Pod,
     Secret,
     Service,
-    Workload,
 )
 from legation.model.proxy_config import ProxyConfig
 from legation.model.service_entry import ServiceEntry
@@ -25,6 +23,7 @@ from legation.model.sidecar import Sidecar
 from legation.model.virtual_service import VirtualService
 from legation.model.workload_entry import WorkloadEntry
 from legation.model.workload_group import WorkloadGroup
+from legation.model.workloads import Pod, Workload
 
 GATEWAY_API: Final = "gateway.networking.k8s.io"
 NETWORKING: Final = "networking.istio.io"

@@ -114,7 +114,7 @@ def _what(value: Any, secret: bool = False) -> str:
 
 def _number(value: float) -> str:
     if isinstance(value, float):
-        return f"{value:g}" if abs(value) >= 1e15 or value != int(value) else f"{value:.1f}"
+        return f"{value:.1f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
     return str(value) if abs(value) < 10**18 else "of more than 18 digits"
 
 
@@ -182,7 +182,7 @@ def _as_number(value: Any, whole: bool) -> str:
             return f"write it without quotes: {text}"
         return "write a number, without quotes"
     if type(value) is float and whole:
-        return f"write {int(value)}" if abs(value) < 1e15 and value == int(value) else "write it without a fraction"
+        return f"write {int(value)}" if value.is_integer() and abs(value) < 1e15 else "write it without a fraction"
     return "write a number"
 
 

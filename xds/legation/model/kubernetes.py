@@ -20,10 +20,10 @@ from legation.model.values import (
     Address,
     Base64,
     Bool,
-    Count,
     Filled,
     Labels,
     Map,
+    PassedOver,
     PortNumber,
     PortOrZero,
     Str,
@@ -72,17 +72,17 @@ class Metadata(Model):
     """Annotations."""
     creation_timestamp: Time | None = None
     """When it was made: where two objects meet, the older one wins."""
-    generate_name: Any = None
-    generation: Any = None
-    uid: Any = None
-    resource_version: Any = None
-    self_link: Any = None
-    deletion_timestamp: Any = None
-    deletion_grace_period_seconds: Any = None
-    owner_references: Any = None
-    finalizers: Any = None
-    managed_fields: Any = None
-    cluster_name: Any = None
+    generate_name: PassedOver = None
+    generation: PassedOver = None
+    uid: PassedOver = None
+    resource_version: PassedOver = None
+    self_link: PassedOver = None
+    deletion_timestamp: PassedOver = None
+    deletion_grace_period_seconds: PassedOver = None
+    owner_references: PassedOver = None
+    finalizers: PassedOver = None
+    managed_fields: PassedOver = None
+    cluster_name: PassedOver = None
 
 
 # --- Service ------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class ServiceSpec(Model):
     """The port on which nodes are asked whether they have endpoints."""
     session_affinity: Literal["", "None", "ClientIP"] = ""
     """Whether a client keeps its endpoint; Istio and Envoy do not look at it."""
-    session_affinity_config: Any = None
+    session_affinity_config: PassedOver = None
     """How long."""
     ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
     """Its address families."""
@@ -213,7 +213,7 @@ class Service(Model):
 
     spec: ServiceSpec
     """What it is."""
-    status: Any = None
+    status: PassedOver = None
     """Kubernetes' own notes."""
 
 
@@ -257,9 +257,9 @@ class SliceEndpoint(Model):
     """The node that it runs on."""
     zone: Str | None = None
     """The zone that it runs in."""
-    hints: Any = None
+    hints: PassedOver = None
     """Who should use it."""
-    deprecated_topology: Any = None
+    deprecated_topology: PassedOver = None
     """Where it runs, as it was said before."""
 
 
@@ -341,124 +341,6 @@ class Endpoints(Model):
 
     subsets: tuple[EndpointSubset, ...] = ()
     """Endpoints, by their ports."""
-
-
-# --- workloads ----------------------------------------------------------------------------------------------------
-
-
-class ContainerPort(Lenient):
-    """A port that a container listens on."""
-
-    container_port: PortNumber
-    """The port."""
-    name: Str = ""
-    """Its name, for `targetPort`."""
-    protocol: Transport = "TCP"
-    """What it is carried by."""
-
-
-class Container(Lenient):
-    """A container."""
-
-    name: Str = ""
-    """Its name."""
-    ports: tuple[ContainerPort, ...] = ()
-    """The ports that it listens on."""
-    restart_policy: Str | None = None
-    """`Always` for an init container that runs along."""
-
-
-class PodSpec(Lenient):
-    """What runs in a Pod."""
-
-    containers: tuple[Container, ...] = ()
-    """Its containers."""
-    init_containers: tuple[Container, ...] = ()
-    """Containers before them; some run along."""
-    service_account_name: Str = ""
-    """The service account that it runs under."""
-    node_name: Str = ""
-    """The node that it runs on."""
-
-    @property
-    def ports(self) -> tuple[ContainerPort, ...]:
-        """The ports of all containers that run."""
-        along = (container for container in self.init_containers if container.restart_policy == "Always")
-        return tuple(port for container in (*self.containers, *along) for port in container.ports)
-
-
-class PodIP(Lenient):
-    """An address of a Pod."""
-
-    ip: Str = ""
-    """The address."""
-
-
-class PodCondition(Lenient):
-    """How a Pod is, in one respect."""
-
-    type: Str = ""
-    """In which respect."""
-    status: Str = ""
-    """`True`, `False` or `Unknown`."""
-
-
-class PodStatus(Lenient):
-    """How a Pod is."""
-
-    phase: Str = ""
-    """`Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`."""
-    pod_ip: Annotated[Str, Field(alias="podIP")] = ""
-    """Its address."""
-    pod_ips: Annotated[tuple[PodIP, ...], Field(alias="podIPs")] = ()
-    """Its addresses."""
-    conditions: tuple[PodCondition, ...] = ()
-    """How it is, in each respect."""
-
-
-class Pod(Lenient):
-    """A workload that runs, or ran."""
-
-    spec: PodSpec = PodSpec()
-    """What runs in it."""
-    status: PodStatus = PodStatus()
-    """How it is."""
-
-
-class PodTemplateMeta(Lenient):
-    """Metadata of the Pods that are made."""
-
-    labels: Map[Str, Str] = EMPTY
-    """Their labels."""
-    annotations: Map[Str, Str] = EMPTY
-    """Their annotations."""
-
-
-class PodTemplate(Lenient):
-    """The Pods that are made."""
-
-    metadata: PodTemplateMeta = PodTemplateMeta()
-    """Their metadata."""
-    spec: PodSpec = PodSpec()
-    """What runs in them."""
-
-
-class WorkloadSpec(Lenient):
-    """What a workload is."""
-
-    replicas: Count | None = None
-    """How many Pods; one if left out."""
-    template: PodTemplate = PodTemplate()
-    """The Pods that are made."""
-    service_name: Str = ""
-    """The Service that names the Pods of a StatefulSet."""
-
-
-class Workload(Lenient):
-    """A Deployment, ReplicaSet, StatefulSet or DaemonSet: Pods made from a template."""
-
-    spec: WorkloadSpec = WorkloadSpec()
-    """What it is."""
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------

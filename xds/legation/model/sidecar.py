@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from legation.model.base import AnyOf, Deprecated, Finding, Model, Raw, given, items
-from legation.model.destination_rule import ConnectionPoolSettings
+from legation.model.connections import ConnectionPoolSettings
 from legation.model.gateway import Protocol, ServerTLSSettings
 from legation.model.traffic import Destination, WorkloadSelector
 from legation.model.values import Bind, PortNumber, PortOrZero, Str, fault_of_host, is_label, shown, wrong

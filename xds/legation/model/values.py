@@ -40,7 +40,12 @@ Map: TypeAlias = Annotated[Mapping[K, V], AfterValidator(FrozenMap)]
 
 def wrong(said: str, hint: str) -> PydanticCustomError:
     """The error of a value: what is wrong with it, and what to do."""
-    return PydanticCustomError("legation", "{said}", {"said": said, "hint": hint})
+    return PydanticCustomError("legation", "{said}", {"said": _clean(said), "hint": _clean(hint)})
+
+
+def _clean(text: str) -> str:
+    """Without half characters, which pydantic could not report."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check(test: Callable[[str], object], said: str, hint: str) -> AfterValidator:
@@ -107,7 +112,7 @@ def _no_duration(text: str) -> PydanticCustomError:
 def _text_of_duration(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if type(value) in (int, float):
+    if type(value) in (int, float) and abs(value) < 2**63:
         raise wrong(f"a duration needs a unit, this is the number {value:g}", f"write {value:g}s if seconds are meant")
     raise wrong("a duration is needed here", _UNITS)
 
@@ -305,6 +310,16 @@ def _hint_of_regex(text: str) -> str:
 
 Regex = Annotated[Str, AfterValidator(_regex)]
 """An RE2 expression; `*` is let through (among headers it says: present)."""
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def _pass_over(_: Any) -> None:
+    return None
+
+
+PassedOver = Annotated[None, PlainValidator(_pass_over), WithJsonSchema({})]
+"""What is known, may be anything, and means nothing here: it makes no two objects differ."""
 
 # --- bytes --------------------------------------------------------------------------------------------------------
 

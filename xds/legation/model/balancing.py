@@ -1,0 +1,231 @@
+"""How a DestinationRule chooses the endpoint of a request.
+
+Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from legation.model.base import (
+    Deprecated,
+    Finding,
+    Model,
+    NotYet,
+    OneOf,
+    Raw,
+    Unique,
+    given,
+    inner,
+)
+from legation.model.values import (
+    Bool,
+    Duration,
+    DurationOrZero,
+    Filled,
+    Float,
+    Map,
+    Str,
+    Uint32,
+    Uint64,
+    shown,
+    wrong,
+)
+
+
+class RingHash(Model):
+    """Consistent hashing on a ring."""
+
+    minimum_ring_size: Annotated[Uint64, Field(le=8388608)] = 0
+    """The least number of places on it; 1024 if left out."""
+
+
+_LARGEST_TABLE: Final = 5000011
+
+
+def _prime(size: int) -> int:
+    if size < 2 or any(size % divisor == 0 for divisor in range(2, int(size**0.5) + 1)):
+        raise wrong(f"{size} is no prime number", "write a prime, such as 65537")
+    return size
+
+
+class MagLev(Model):
+    """Consistent hashing by table."""
+
+    table_size: Annotated[Uint64, Field(lt=_LARGEST_TABLE), AfterValidator(_prime)] | None = None
+    """The size of the table, a prime; 65537 if left out."""
+
+
+class CookieAttribute(Model):
+    """An attribute of a cookie."""
+
+    name: Filled
+    """Its name, such as `SameSite`."""
+    value: Str = ""
+    """Its value."""
+
+
+class HTTPCookie(Model):
+    """A cookie whose value decides."""
+
+    rules = (Unique("attributes", by="name"),)
+    example = "{name: session, ttl: 0s}"
+
+    name: Filled
+    """Its name."""
+    path: Str = ""
+    """The path that it is set for."""
+    ttl: DurationOrZero | None = None
+    """How long it lives if the proxy makes it; 0s for a session. Left out, the proxy makes none."""
+    attributes: tuple[CookieAttribute, ...] = ()
+    """Further attributes."""
+
+
+def _ring_size(raw: Raw) -> Iterator[Finding]:
+    if given(raw, "minimumRingSize"):
+        for field in ("ringHash", "maglev"):
+            if given(raw, field):
+                said = f"`minimumRingSize` and `{field}` exclude each other"
+                yield Finding(("minimumRingSize",), said, "write it under `ringHash`", at_key=True)
+
+
+class ConsistentHashLB(Model):
+    """Requests that are alike go to the same endpoint."""
+
+    rules = (
+        OneOf(("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")),
+        OneOf(("ringHash", "maglev")),
+        _ring_size,
+    )
+    example = "{httpHeaderName: x-user}"
+
+    http_header_name: Filled | None = None
+    """Alike by a header."""
+    http_cookie: HTTPCookie | None = None
+    """Alike by a cookie."""
+    use_source_ip: Bool | None = None
+    """Alike by the caller's address."""
+    http_query_parameter_name: Filled | None = None
+    """Alike by a query parameter."""
+    ring_hash: RingHash | None = None
+    """By ring, which is how it is done if left out."""
+    maglev: MagLev | None = None
+    """By table."""
+    minimum_ring_size: Annotated[
+        Annotated[Uint64, Field(le=8388608)] | None, Deprecated("ringHash.minimumRingSize")
+    ] = None
+    """The least number of places on the ring."""
+
+
+def _shares(raw: Raw) -> Iterator[Finding]:
+    shares = list(inner(raw, "to").values())
+    if shares and all(type(share) is int for share in shares) and sum(shares) != 100:
+        yield Finding(("to",), f"the shares sum to {sum(shares)}, not to 100", "change them to 100 in all", at_key=True)
+
+
+class Distribute(Model):
+    """How traffic from one locality is spread."""
+
+    rules = (_shares,)
+
+    from_: Filled
+    """Where it comes from: `region/zone/subzone`, `*` for any tail."""
+    to: Map[Filled, Annotated[Uint32, Field(ge=1, le=100)]]
+    """Where it goes: localities with their shares, 100 in all."""
+
+
+def _regions(raw: Raw) -> Iterator[Finding]:
+    for field in ("from", "to"):
+        region = raw.get(field)
+        if isinstance(region, str) and ("/" in region or "*" in region):
+            yield Finding((field,), f'"{shown(region)}" is no region', "name a region alone, without zone or wildcard")
+    if raw.get("from") == raw.get("to") and given(raw, "from"):
+        yield Finding(("to",), "a region cannot take over from itself", "name another region")
+
+
+class Failover(Model):
+    """Where traffic of a region goes when that region fails."""
+
+    rules = (_regions,)
+
+    from_: Filled
+    """The region that fails."""
+    to: Filled
+    """The region that takes over."""
+
+
+class LocalityLoadBalancerSetting(Model):
+    """How localities share the traffic, or take over from each other."""
+
+    rules = (OneOf(("distribute", "failover")), OneOf(("distribute", "failoverPriority")))
+
+    distribute: tuple[Distribute, ...] = ()
+    """How traffic is spread, by where it comes from."""
+    failover: tuple[Failover, ...] = ()
+    """Which region takes over from which."""
+    failover_priority: tuple[Filled, ...] = ()
+    """Labels in order: endpoints that share the first ones with the proxy are preferred."""
+    enabled: Bool | None = None
+    """Whether it is on."""
+
+
+class ZoneAwareLoadBalancerSetting(Model):
+    """Traffic stays in the proxy's zone as long as that zone can carry its share."""
+
+    enabled: Bool | None = None
+    """Whether it is on."""
+    failover: tuple[Failover, ...] = ()
+    """Which region takes over from which."""
+    failover_priority: tuple[Filled, ...] = ()
+    """Labels in order: endpoints that share the first ones with the proxy are preferred."""
+    min_cluster_size: Annotated[Uint64, Field(ge=1)] | None = None
+    """With fewer endpoints it is off."""
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise wrong(f"{value:g} is too little", "write a number above 0")
+    return value
+
+
+class WarmupConfiguration(Model):
+    """New endpoints get their share little by little."""
+
+    example = "{duration: 30s}"
+
+    duration: Duration
+    """How long until they have all of it."""
+    minimum_percent: Annotated[Float, Field(ge=0, le=100)] | None = None
+    """What they begin with, in percent; 10 if left out."""
+    aggression: Annotated[Float, AfterValidator(_positive)] | None = None
+    """How the share grows: 1 (if left out) is linear."""
+
+
+Simple = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
+
+
+class LoadBalancerSettings(Model):
+    """How the endpoint of a request is chosen."""
+
+    rules = (
+        OneOf(("simple", "consistentHash")),
+        OneOf(("warmupDurationSecs", "warmup")),
+        OneOf(("localityLbSetting", "zoneAwareLbSetting")),
+    )
+    example = "{simple: ROUND_ROBIN}"
+
+    simple: Annotated[Simple | None, Deprecated("LEAST_REQUEST", values=frozenset({"LEAST_CONN"}))] = None
+    """By a plain rule; LEAST_REQUEST if left out."""
+    consistent_hash: Annotated[ConsistentHashLB | None, NotYet("LEAST_REQUEST is used")] = None
+    """Requests that are alike go to the same endpoint."""
+    locality_lb_setting: Annotated[LocalityLoadBalancerSetting | None, NotYet()] = None
+    """How localities share the traffic, or take over from each other."""
+    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, NotYet()] = None
+    """Traffic stays in the proxy's zone."""
+    warmup_duration_secs: Annotated[Duration | None, NotYet(), Deprecated("warmup")] = None
+    """How long until new endpoints have all of their share."""
+    warmup: Annotated[WarmupConfiguration | None, NotYet()] = None
+    """New endpoints get their share little by little."""
