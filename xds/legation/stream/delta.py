@@ -21,6 +21,11 @@ def whole(row: Row) -> bool:
     return False
 
 
+def lingers(track: Track, name: str) -> bool:
+    """May a removed resource stay? Its removal is not sent, so nothing needs to be known of it."""
+    return track.row.lingers and track.may_have(name)
+
+
 def subscribe(track: Track, request: Requested, first: bool) -> Asked:
     """Take in the names that come and go. They count on every message, whatever else it says."""
     legacy = first and track.row.full_state
@@ -41,12 +46,12 @@ def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot,
     for name, version in request.initial_resource_versions.items():
         if not track.wants(name):
             continue
-        target, before = table.get(name), known.get(name)
-        if target is not None and target.version == version:
-            track.held[name] = target
-            continue
-        content = before if before is not None and before.version == version else None
-        track.doubts[name] = Doubt(content, content.refs if content else None, present=True)
+        target = table.get(name)
+        content = next((one for one in (target, known.get(name)) if one and one.version == version), None)
+        if content is not None:
+            track.held[name] = content
+        else:
+            track.doubts[name] = Doubt(None, None, present=True)
         track.dirty.add(name)
         if target is None and track.row.lingers:
             track.lingering[name] = Lingering(content)

@@ -86,6 +86,11 @@ class Stream:
             for url, track in self._tracks.items()
         }
 
+    def served(self) -> Snapshot:
+        """All that the client may have, as the `previous` of the stream with which it comes back."""
+        heard = {url: track.served() for url, track in self._tracks.items()}
+        return Snapshot({**self._previous.resources, **heard}, {}, self._snapshot.revision)
+
     # Requests.
 
     def _refusal(self, request: Requested) -> Close | None:
@@ -179,13 +184,14 @@ class Stream:
                 track.dirty.add(name)
                 if name in table:
                     track.lingering.pop(name, None)
-                elif track.row.lingers and name not in track.lingering and track.has(name):
-                    track.lingering[name] = Lingering(track.surely(name))
+                elif self._dialect.lingers(track, name):
+                    track.lingering.setdefault(name, Lingering(track.likely(name)))
 
     # Responses.
 
     def _pump(self, now: float, commands: list[Command]) -> None:
-        wake = linger.release(self._tracks, self._snapshot, self._met, now)
+        linger.release(self._tracks, self._snapshot, self._met, now)
+        wake = NEVER
         for track in self._tracks.values():
             if track.flight is not None and track.flight.at + WATCHDOG <= now:
                 track.expire()
@@ -193,6 +199,8 @@ class Stream:
                 wake = min(wake, self._offer(track, now, commands))
             if track.flight is not None:
                 wake = min(wake, track.flight.at + WATCHDOG)
+        # Asked once more, because what was let go in silence, without an answer to wait for, may have freed others.
+        wake = min(wake, linger.release(self._tracks, self._snapshot, self._met, now))
         if wake < NEVER and wake != self._wake:
             self._wake = wake
             commands.append(Wake(wake))
@@ -213,12 +221,16 @@ class Stream:
         if not (due.keys() - gated or gone or owed):
             return wake
         sent = {name: new for name, new in candidates.items() if name not in gated}
-        if whole:
-            gone = sorted({*gone, *without})
-        else:
+        if not whole:
             sent, gone = _portion(track, sent, gone)
         left_out = {name: new for name, new in candidates.items() if name not in sent}
-        version, resources = self._contents(track, sent, left_out)
+        kept = self._kept(track, left_out)
+        version = adjusted(self._snapshot.version(track.row.type_url), kept.values(), left_out.values())
+        resources = tuple(sent.values())
+        if whole:
+            resources = (*self._listed(track, left_out), *kept.values())
+            sent.update((name, old) for name, old in kept.items() if name not in track.held)
+            gone = sorted({*gone, *without})
         self._nonces += 1
         flight = Flight(
             nonce=f"{self._tag}{self._nonces}",
@@ -229,6 +241,7 @@ class Stream:
             before={name: track.surely(name) for name in (*sent, *gone)},
         )
         track.depart(flight)
+        track.dirty |= gated
         self._resend(track, flight)
         told = flight.removed if self._dialect.INCREMENTAL else ()
         commands.append(Send(track.row.type_url, version, flight.nonce, resources, told))
@@ -285,31 +298,22 @@ class Stream:
         return lacking, wake
 
     def _suspects(self, track: Track, due: Mapping[str, Resource]) -> tuple[dict[str, Resource], list[str]]:
-        """A response that lists everything puts to the test again what was refused before, like it or not."""
+        """A response that lists everything puts to the test again what is in doubt, like it or not."""
         table = self._snapshot.of(track.row.type_url)
-        doubtful = [name for name in track.doubts if name not in track.lingering and name not in due]
-        return (
-            {name: table[name] for name in doubtful if name in table},
-            [name for name in doubtful if name not in table],
-        )
+        doubtful = track.doubts.keys() - due.keys() - track.lingering.keys()
+        return {name: table[name] for name in doubtful & table.keys()}, list(doubtful - table.keys())
 
-    def _contents(
-        self, track: Track, sent: Mapping[str, Resource], left_out: Mapping[str, Resource]
-    ) -> tuple[str, tuple[Resource, ...]]:
-        """A response's resources, and the version of what the client then has.
+    def _kept(self, track: Track, left_out: Mapping[str, Resource]) -> dict[str, Resource]:
+        """What the client keeps for the time being: the old version of what must wait, and what lingers."""
+        kept = {name: track.likely(name) for name in left_out}
+        kept.update((name, lingering.content) for name, lingering in track.lingering.items())
+        return {name: old for name, old in kept.items() if old is not None}
 
-        Where everything is listed, what must wait is there in its old version, and what lingers is there still.
-        """
-        url = track.row.type_url
-        table = self._snapshot.of(url)
-        kept = [old for name in left_out if (old := track.surely(name)) is not None]
-        kept += [one.content for one in track.lingering.values() if one.content is not None]
-        version = adjusted(self._snapshot.version(url), kept, left_out.values())
-        if not self._dialect.whole(track.row):
-            return version, tuple(sent.values())
-        wanted = track.subscription
-        listed = table if wanted.wildcard else sorted(wanted.names & table.keys())
-        return version, (*(table[name] for name in listed if name not in left_out), *kept)
+    def _listed(self, track: Track, left_out: Mapping[str, Resource]) -> list[Resource]:
+        """All of a type that the client subscribes to, save what must wait."""
+        table, wanted = self._snapshot.of(track.row.type_url), track.subscription
+        chosen = table if wanted.wildcard else sorted(wanted.names & table.keys())
+        return [table[name] for name in chosen if name not in left_out]
 
     def _resend(self, track: Track, flight: Flight) -> None:
         """ "After a cluster is added or changed, its endpoints must be sent, changed or not": it is not used before."""

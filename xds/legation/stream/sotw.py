@@ -19,6 +19,11 @@ def whole(row: Row) -> bool:
     return row.full_state
 
 
+def lingers(track: Track, name: str) -> bool:
+    """May a removed resource stay? Only one that can be listed on: what was refused and never taken cannot."""
+    return track.row.lingers and track.likely(name) is not None
+
+
 def subscribe(track: Track, request: Requested, first: bool) -> Asked:
     """Take in the list of names. On the first request of a type also what the client brings along."""
     asked = track.subscription.replace(request.names, legacy=track.row.full_state)
@@ -29,7 +34,8 @@ def subscribe(track: Track, request: Requested, first: bool) -> Asked:
 def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot, previous: Snapshot) -> Asked:
     """What the client has from an earlier stream: it says so by a version, and nothing about names.
 
-    `previous` is what was last served. What of it is gone lingers until the client has acknowledged what replaces it.
+    `previous` is what was last served; whether the client took it is not known. What of it is gone lingers until the
+    client has acknowledged what replaces it.
     """
     type_url, wanted = track.row.type_url, track.subscription
     if not request.version_info:
@@ -44,7 +50,7 @@ def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot,
         return asked
     known = previous.of(type_url)
     for name in known if wanted.wildcard else wanted.names & known.keys():
-        track.doubts[name] = Doubt(known[name], known[name].refs, present=True)
+        track.doubts[name] = Doubt(known[name], known[name].refs, present=False)
         track.dirty.add(name)
         if name not in table and track.row.lingers:
             track.lingering[name] = Lingering(known[name])

@@ -47,8 +47,8 @@ class Flight:
 class Doubt:
     """A client has something of this name, but not known is which version: one was refused, or it is from before.
 
-    `content` is the last that it surely had (None: none, or not known), `refs` what any of the candidates refers to
-    (None: not known), `present` that it surely has one of them.
+    `content` is the likeliest (None: none, or not known), `refs` what any of the candidates refers to (None: not known),
+    `present` that it surely has one of them.
     """
 
     content: Resource | None
@@ -126,11 +126,23 @@ class Track:
         return name in self.held or (name in self.doubts and self.doubts[name].present)
 
     def surely(self, name: str) -> Resource | None:
-        """The last content that the client is known to have, or was sent and has not refused."""
+        """The last content that it took, or was sent and has not refused."""
         known = self.held.get(name)
-        if known is None and name in self.doubts:
+        if known is None and name in self.doubts and self.doubts[name].present:
             return self.doubts[name].content
         return known
+
+    def likely(self, name: str) -> Resource | None:
+        """The same, or else what it may have from before."""
+        known = self.held.get(name)
+        return self.doubts[name].content if known is None and name in self.doubts else known
+
+    def served(self) -> dict[str, Resource]:
+        """Everything of which it is known or likely that the client has it."""
+        kept = ((name, doubt.content) for name, doubt in self.doubts.items())
+        flights = [flight for flight in (self.late, self.flight) if flight]
+        leaving = ((name, flight.before[name]) for flight in flights for name in flight.removed)
+        return {**{name: old for name, old in chain(kept, leaving) if old is not None}, **self.held}
 
     def waiting(self, name: str) -> bool:
         """Is a response that names it unanswered?"""
@@ -275,7 +287,7 @@ class Track:
             sent=current if done else self.sent_version,
             acked=current if done else self.acked_version,
             nacked=self.nacked_version,
-            error=self.error,
+            error="" if done else self.error,
             pending=len(flights),
             since=flights[0].at if flights else None,
         )
