@@ -89,7 +89,7 @@ async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap
         stack.push_async_callback(stand_ins.stop)
         await app.supply(*await stand_ins.follow(app.admission.world))
         proxies = list(_proxies(app.admission.world, sidecars))
-        envoys = [await stack.enter_async_context(await _start(app, local, variant)) for local in proxies]
+        envoys = [await stack.enter_async_context(await _start(app, local, variant, stop)) for local in proxies]
         for envoy in envoys:
             await envoy.ready()
         for line in tour.introduction(app, proxies, stand_ins.summary()):
@@ -146,15 +146,18 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
     return Local(local.role, local.name, local.namespace, local.bind, tuple(port_map.items()))
 
 
-async def _start(app: App, local: Local, variant: bootstrap.Variant) -> Envoy:
+async def _start(app: App, local: Local, variant: bootstrap.Variant, stop: asyncio.Event) -> Envoy:
     options = bootstrap.Options(
         role=local.role, name=local.name, namespace=local.namespace, bind="127.0.0.1" if local.role is Role.GATEWAY else local.bind,
         capture=Capture.NONE, xds=app.xds[0], admin="127.0.0.1:0", variant=variant, port_map=dict(local.port_map),
         labels=GATEWAY_LABELS if local.role is Role.GATEWAY else {}, reuse_port=False,
     )  # fmt: skip
-    return await Envoy.start(
-        bootstrap.bootstrap(options), show=lambda line: click.echo(f"{local.name}: {line}", err=True)
-    )
+
+    def show(line: str) -> None:
+        if not stop.is_set():  # that the server goes is no news then
+            click.echo(f"{local.name}: {line}", err=True)
+
+    return await Envoy.start(bootstrap.bootstrap(options), show=show)
 
 
 def _tell(problem: Problem, is_new: bool) -> None:
