@@ -135,8 +135,10 @@ class App:
         self._state = state.State.open(self.settings.state, [Path(root) for root in self.settings.roots if root != "-"])
         stack.callback(self._state.close)
         stack.callback(self._writer.shutdown)
-        restored = []
-        for row in self._state.load():
+        restored, rows = [], self._state.load()
+        for problem in self._state.problems:
+            self._told(problem, True)
+        for row in rows:
             document = documents.restore(row.file, row.line, row.text)
             item = decode(document)[0] if document is not None else None
             if document is not None and item is not None:
