@@ -1,0 +1,211 @@
+"""Every folder below configs/ does what it says on top: run as a user runs it, asked through real Envoys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from legation.bootstrap import Variant
+
+from .mesh import CONFIGS, Answer, Place, binomial, eventually, story
+
+pytestmark = pytest.mark.envoy
+
+TICK = 0.005
+"""Envoy's timers count milliseconds, so a delay may end a little before its time."""
+
+TOLD: set[str] = set()
+"""The stories that a test of this file runs."""
+
+
+def tells(name: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Marks the test of a story."""
+    TOLD.add(name)
+    return lambda test: test
+
+
+def version(answer: Answer) -> str:
+    return answer.version
+
+
+def scaled(workload: str, replicas: int) -> Callable[[str], str]:
+    """The edit that gives a Deployment so many replicas."""
+    return lambda text: re.sub(rf"(name: {workload}\nspec:\n  replicas: )\d+", rf"\g<1>{replicas}", text)
+
+
+async def versions(place: Place, wanted: set[str], host: str) -> None:
+    """Returns once twenty answers in a row came from these versions, each of them at least once."""
+    await eventually(lambda: place.tally(20, version, host=host), lambda found: set(found) == wanted)
+
+
+def test_every_story_is_told_and_says_how_to_run_it() -> None:
+    folders = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    assert folders == TOLD
+    for name in folders:
+        texts = "".join(path.read_text() for path in (CONFIGS / name).rglob("*.yaml"))
+        assert re.search(rf"^#   legation run configs/{name}\b", texts, re.MULTILINE), name
+        assert re.search(r"^#   .*curl ", texts, re.MULTILINE), name
+
+
+@tells("bookinfo")
+async def test_bookinfo_opens_five_paths_of_one_host_and_nothing_else(variant: Variant) -> None:
+    async with story("bookinfo", variant) as told:
+        gateway = told.at("gateway", "books.example")
+        for path in ("/productpage", "/login", "/logout", "/static", "/static/style.css", "/api/v1/products/1?a=b"):
+            answer = await gateway.ask(path, "books.example")
+            assert (answer.workload, answer.json["path"]) == ("productpage-v1", path)
+        for path in ("/", "/productpage/", "/login/x", "/logou", "/Static", "/api/v1/product", "/admin"):
+            assert (await gateway.ask(path, "books.example")).status == 404, path
+        for host in ("other.example", "a.books.example", "books.example.org"):
+            assert (await gateway.ask("/productpage", host)).status == 404, host
+        assert (await gateway.ask("/productpage", f"books.example:{gateway.port}")).status == 200
+
+
+@tells("bookinfo")
+async def test_bookinfo_shows_jason_another_version_of_the_reviews(variant: Variant) -> None:
+    async with story("bookinfo", variant) as told:
+        sidecar = told.at("sidecar.default", "reviews")
+        for host in ("reviews", "reviews.default", "reviews.default.svc.cluster.local", "reviews:9080"):
+            assert (await sidecar.ask(host=host)).version == "v1"
+            assert (await sidecar.ask(host=host, end_user="jason")).version == "v2"
+            assert (await sidecar.ask(host=host, end_user="jasonx")).version == "v1"
+        for service in ("details", "ratings", "productpage"):
+            assert (await sidecar.ask(host=service)).workload == f"{service}-v1"
+        assert (await sidecar.ask(host="nobody")).status == 502
+
+
+@tells("bookinfo")
+async def test_bookinfo_follows_an_edit_of_a_path_and_of_a_version(variant: Variant) -> None:
+    async with story("bookinfo", variant) as told:
+        gateway, sidecar = told.at("gateway", "books.example"), told.at("sidecar.default", "reviews")
+        assert (await gateway.ask("/basket", "books.example")).status == 404
+        told.edit("bookinfo.yaml", lambda text: text.replace("exact: /login", "exact: /basket"))
+        await gateway.workload("productpage-v1", "/basket", "books.example")
+        assert (await gateway.ask("/login", "books.example")).status == 404
+        told.edit("bookinfo.yaml", lambda text: text.replace("subset: v1 ", "subset: v3 "))
+        await sidecar.answers(lambda answer: answer.version == "v3", host="reviews")
+
+
+@tells("reviews-canary")
+async def test_a_canary_gets_one_request_in_a_hundred_however_many_replicas_it_has(variant: Variant) -> None:
+    async with story("reviews-canary", variant) as told:
+        place = told.at("sidecar.default", "reviews")
+        believable = binomial(1800, 0.01, risk=1e-7)
+        assert 0 not in believable
+        tally = await place.tally(1800, version, host="reviews")
+        assert tally["v2"] in believable
+        assert tally["v1"] + tally["v2"] == 1800
+
+        async def endpoints() -> str:
+            """The version of the endpoints that the sidecar has taken."""
+            (proxy,) = (await told.console.ask("/debug/proxies")).json
+            return str(proxy["types"]["eds"]["acked"])
+
+        before = await endpoints()
+        told.edit("services.yaml", scaled("reviews-v2", 10))
+        await eventually(endpoints, lambda now: now != before)
+        tally = await place.tally(600, version, host="reviews")
+        assert tally["v2"] in binomial(600, 0.01)
+        assert tally["v1"] + tally["v2"] == 600
+
+        swap = {"weight: 99": "weight: 0", "weight: 1\n": "weight: 100\n"}
+        told.edit("rules.yaml", lambda text: re.sub("weight: (99|1\n)", lambda found: swap[found[0]], text))
+        await versions(place, {"v2"}, "reviews")
+
+
+@tells("kubernetes-only")
+async def test_without_rules_the_share_of_a_version_is_its_share_of_the_replicas(variant: Variant) -> None:
+    """Every endpoint weighs the same; requests one after the other find all of them idle, so chance alone decides."""
+    async with story("kubernetes-only", variant) as told:
+        place = told.at("sidecar.default", "reviews")
+        tally = await place.tally(600, version, host="reviews")
+        assert tally["v1"] in binomial(600, 3 / 4)
+        assert tally["v1"] + tally["v2"] == 600
+
+        async with place.under_load(host="reviews") as load:
+            told.edit("services.yaml", scaled("reviews-v3", 1))
+            await versions(place, {"v1", "v2", "v3"}, "reviews")
+        assert not load.failures
+        tally = await place.tally(600, version, host="reviews")
+        for name, share in {"v1": 3 / 5, "v2": 1 / 5, "v3": 1 / 5}.items():
+            assert tally[name] in binomial(600, share)
+        assert sum(tally.values()) == tally["v1"] + tally["v2"] + tally["v3"]
+
+        async with place.under_load(host="reviews") as load:
+            everything = [scaled("reviews-v1", 0), scaled("reviews-v2", 0), scaled("reviews-v3", 3)]
+            told.edit("services.yaml", lambda text: everything[2](everything[1](everything[0](text))))
+            await versions(place, {"v3"}, "reviews")
+            await load.more(100)
+        assert not load.failures
+
+
+@tells("sentiment")
+async def test_sentiment_sends_three_groups_of_paths_to_three_services(variant: Variant) -> None:
+    async with story("sentiment", variant) as told:
+        gateway = told.at("gateway", "")
+        expected = {
+            "mood-frontend-v1": [
+                "/", "/?a=b", "/static/", "/static/app.js", "/favicon.ico", "/a/b/logo.png", "/c.jpg", "/c.jpg?size=1"
+            ],
+            "mood-api-v1": ["/sentiment", "/sentiment/1"],
+            "mood-feedback-v1": ["/feedback", "/feedback/42"],
+        }  # fmt: skip
+        for workload, paths in expected.items():
+            for path in paths:
+                for host in ("", "any.example"):
+                    assert (await gateway.ask(path, host)).workload == workload, path
+        for path in ("/elsewhere", "/static", "/c.gif", "/png", "/c.png/x", "/a/sentiment"):
+            assert (await gateway.ask(path)).status == 404, path
+        assert (await gateway.ask("/sentiment", method="POST")).json["method"] == "POST"
+
+
+@tells("webserver")
+async def test_a_rule_keeps_callers_on_one_version_and_without_it_they_see_both(variant: Variant) -> None:
+    async with story("webserver", variant) as told:
+        place = told.at("sidecar.default", "webserver")
+        assert await place.tally(100, version, host="webserver") == {"v1": 100}
+        told.edit("rules.yaml", lambda text: "# the rule is gone\n")
+        await versions(place, {"v1", "v2"}, "webserver")
+        tally = await place.tally(200, version, host="webserver")
+        assert tally["v1"] in binomial(200, 1 / 2)
+        assert tally["v1"] + tally["v2"] == 200
+
+
+@tells("webserver-abort")
+async def test_half_of_the_requests_are_aborted(variant: Variant) -> None:
+    async with story("webserver-abort", variant) as told:
+        place = told.at("sidecar.default", "webserver")
+        tally = await place.tally(400, lambda answer: answer.status, host="webserver")
+        assert tally[400] in binomial(400, 1 / 2)
+        assert tally[400] + tally[200] == 400
+        told.edit("rules.yaml", lambda text: text.replace("value: 50", "value: 100"))
+        await eventually(
+            lambda: place.tally(40, lambda answer: answer.status, host="webserver"), lambda found: found == {400: 40}
+        )
+
+
+@tells("webserver-delay")
+async def test_every_request_is_delayed_until_the_fault_is_removed(variant: Variant) -> None:
+    async with story("webserver-delay", variant) as told:
+        place = told.at("sidecar.default", "webserver")
+        for _ in range(3):
+            answer = await place.ask(host="webserver")
+            assert answer.version == "v1"
+            assert answer.seconds >= 0.5 - TICK
+        told.edit("rules.yaml", lambda text: text[: text.index("      fault:")])
+        await place.answers(lambda answer: answer.version == "v1" and answer.seconds < 0.5, host="webserver")
+
+
+@tells("two-sidecars")
+async def test_a_rule_is_felt_through_the_callers_own_sidecar_only_where_it_rules(variant: Variant) -> None:
+    arguments = ("--sidecar", "shop.front", "--sidecar", "warehouse.back")
+    async with story("two-sidecars", variant, *arguments) as told:
+        shop, warehouse = told.at("shop.front", "warehouse.back"), told.at("warehouse.back", "shop.front")
+        for host in ("warehouse.back", "warehouse.back.svc.cluster.local"):
+            answer = await shop.ask(host=host)
+            assert answer.workload == "warehouse-v1"
+            assert answer.seconds >= 0.3 - TICK
+        for place, host, workload in ((warehouse, "shop.front", "shop-v1"), (shop, "shop", "shop-v1")):
+            await place.answers(lambda answer: answer.seconds < 0.3 and answer.status == 200, host=host)
+            assert (await place.ask(host=host)).workload == workload
