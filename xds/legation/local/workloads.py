@@ -71,18 +71,29 @@ PREFIX = "stand-in/"
 """What the names of our WorkloadEntries begin with; no document can have such a name."""
 
 
+LEAVING = 1.0
+"""Seconds for which a replica that is no longer wanted goes on answering: a proxy may not know yet that it is gone."""
+
+
 class StandIns:
     """The stand-ins that run, kept to what is wanted."""
 
     def __init__(self) -> None:
         self._running: dict[Wanted, StandIn] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def follow(self, world: World) -> tuple[list[Object], list[Key]]:
-        """Starts what is wanted and missing, stops what is no longer wanted; the WorkloadEntries to add and remove."""
+        """Starts what is wanted and missing, ends what is no longer wanted; the WorkloadEntries to add and remove."""
         now = wanted(world)
         removed = [_entry(item, 0).key for item in self._running if item not in now and item.address is None]
         for item in [item for item in self._running if item not in now]:
-            await self._running.pop(item).stop()
+            running = self._running.pop(item)
+            if item.address is None:
+                leaving = asyncio.create_task(_leave(running))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+            else:
+                await running.stop()  # at once: another one may want its very port
         added: list[Object] = []
         for item in sorted(now - self._running.keys(), key=repr):
             with contextlib.suppress(OSError):  # somebody else serves there
@@ -97,6 +108,9 @@ class StandIns:
 
     async def stop(self) -> None:
         """Stops all of them."""
+        for leaving in self._leaving:
+            leaving.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await asyncio.gather(*(running.stop() for running in self._running.values()))
         self._running.clear()
 
@@ -107,6 +121,13 @@ class StandIns:
         for _, workload, _ in sorted(replicas):
             found[workload] = found.get(workload, 0) + 1
         return found
+
+
+async def _leave(running: StandIn) -> None:
+    try:
+        await asyncio.sleep(LEAVING)
+    finally:
+        await running.stop()
 
 
 def _entry(item: Wanted, port: int) -> Object:
