@@ -12,6 +12,13 @@ from legation.snapshot.snapshot import Resource
 def message(of: Resource) -> dict[str, Any]:
     """The bare message of a resource, with snake_case names, as it stands in Envoy's own configuration files."""
     packed = any_pb2.Any.FromString(of.body)
-    content: dict[str, Any] = json_format.MessageToDict(packed, preserving_proto_field_name=True)
+    content: dict[str, Any] = _plain(json_format.MessageToDict(packed, preserving_proto_field_name=True))
     content.pop("@type", None)
     return content
+
+
+def _plain(value: Any) -> Any:
+    """The same in plain dicts and lists: what is inside an Any comes as an OrderedDict, which YAML does not write."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
