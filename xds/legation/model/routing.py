@@ -46,9 +46,15 @@ class ServerHost:
     host: str
 
 
+ALL_ADDRESSES = "0.0.0.0"
+"""Where a server without `bind` listens; written out it is the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server of a Gateway that a proxy serves. `port` is as it is written, `real_port` where it listens."""
+    """A server of a Gateway that a proxy serves. `number` is the port as it is written, `real_port` where it listens;
+    `bind` is empty for all addresses.
+    """
 
     gateway: str
     number: int
@@ -68,7 +74,7 @@ def servers(reader: Reader, scope: Scope) -> tuple[Server, ...]:
             gateway=f"{item.key.namespace}/{item.key.name}",
             number=server.port.number,
             real_port=scope.real_port(server.port.number),
-            bind=server.bind or "",
+            bind="" if server.bind == ALL_ADDRESSES else server.bind or "",
             protocol=services.protocol_of_field(server.port.protocol),
             hosts=tuple(dict.fromkeys(_server_host(host, item.key.namespace) for host in server.hosts)),
             origin=item.key,

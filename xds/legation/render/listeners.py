@@ -32,7 +32,9 @@ def _at_gateway(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
     for server in reader.ask(routing.servers, scope):
         origins.setdefault((server.real_port, server.bind), []).append(server.origin)
     return tuple(
-        _http(scope, bind or "0.0.0.0", port, names.gateway_http_route(port, bind), tuple(dict.fromkeys(of)))
+        _http(
+            scope, bind or routing.ALL_ADDRESSES, port, names.gateway_http_route(port, bind), tuple(dict.fromkeys(of))
+        )
         for (port, bind), of in sorted(origins.items())
     )
 
@@ -48,8 +50,7 @@ def _beside_workload(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
 def _http(scope: Scope, bind: str, port: int, route: str, origins: tuple[Key, ...]) -> Resource:
     name = names.listener(bind, port)
     made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.OUTBOUND)
-    made.address.socket_address.address = bind
-    made.address.socket_address.port_value = port
+    wire.set_address(made.address, bind, port)
     if scope.role is Role.SIDECAR or not scope.reuse_port:
         made.enable_reuse_port.value = False  # a second proxy on the port must fail, not share it at random
     if scope.role is Role.GATEWAY:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoy.config.core.v3 import config_source_pb2
+from envoy.config.core.v3 import address_pb2, config_source_pb2
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 
@@ -19,6 +19,7 @@ ADS = config_source_pb2.ConfigSource(
 it already has (envoy#32283, envoy#47309)."""
 
 UNLIMITED = 2**32 - 1
+UNIX = "unix://"
 
 
 def pack(message: Message) -> any_pb2.Any:
@@ -31,6 +32,14 @@ def pack(message: Message) -> any_pb2.Any:
 def body(message: Message) -> bytes:
     """The deterministic bytes of a message."""
     return message.SerializeToString(deterministic=True)
+
+
+def set_address(made: address_pb2.Address, address: str, port: int) -> None:
+    """An IP address or a name with its port, or a Unix socket (`unix:///path`, `unix://@abstract`), which has none."""
+    if address.startswith(UNIX):
+        made.pipe.path = address.removeprefix(UNIX)
+    else:
+        made.socket_address.address, made.socket_address.port_value = address, port
 
 
 def delimited(field: int, value: bytes) -> bytes:
