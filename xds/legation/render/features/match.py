@@ -11,21 +11,18 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from legation.model import index
-from legation.names import MESH_GATEWAY
 from legation.render.context import RouteContext
 
 
 def concerns(match: Any, context: RouteContext) -> bool:
     """Whether a match can hold for this gateway, port and proxy at all. Gateways that it names make Istio ignore its
-    source conditions.
+    source conditions; else a gateway proxy is held against them like any other caller.
     """
     if match.port is not None and match.port != context.port:
         return False
     if match.gateways:
         own = context.namespace
         return any(index.gateway_reference(name, own) == context.gateway for name in match.gateways)
-    if context.gateway != MESH_GATEWAY:
-        return not match.source_labels and not match.source_namespace
     if match.source_namespace and match.source_namespace != context.scope.namespace:
         return False
     return (match.source_labels or {}).items() <= dict(context.scope.labels).items()
