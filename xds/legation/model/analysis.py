@@ -142,7 +142,21 @@ def _unreachable(item: Object) -> Iterator[Finding]:
     for number, rule in enumerate(item.spec.http or ()):
         if taken is not None:
             said = f"this rule is never reached: http[{taken}] takes every request"
-            hint = "put the rule without a match last"
+            hint = f"put http[{taken}] last, or say in a `match` what it is for"
             yield Finding(item.key, ("spec", "http", number), Severity.WARNING, "IST0130", said, hint)
-        elif not rule.match:
+        elif not rule.match or any(_fits_everything(match) for match in rule.match):
             taken = number
+
+
+def _fits_everything(match: Any) -> bool:
+    """Whether a match holds for every request, wherever it is called: it asks for nothing but any path."""
+    uri = match.uri
+    if uri is not None and (
+        uri.exact is not None or uri.prefix not in (None, "", "/") or uri.regex not in (None, ".*")
+    ):
+        return False
+    asked = (
+        match.scheme, match.method, match.authority, match.headers, match.without_headers, match.query_params,
+        match.port, match.source_labels, match.source_namespace, match.gateways,
+    )  # fmt: skip
+    return not any(asked)
