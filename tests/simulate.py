@@ -1,0 +1,288 @@
+"""Walks a call through rendered configuration the way Envoy does, as far as this project renders it.
+
+Sources: Envoy's "HTTP route matching" page and `source/common/router/config_impl.cc`. Regular expressions are RE2 and
+match in full. What it does not know it refuses (`Unknown`), so that a new field cannot pass unseen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import re2
+
+Message = Mapping[str, Any]
+MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+class Unknown(Exception):
+    """The configuration says something that this simulation does not understand."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request at a proxy's port. `host` is the Host header as it is sent."""
+
+    host: str
+    port: int
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "http"
+    address: str = ""
+
+    def header(self, name: str) -> str | None:
+        pseudo = {":method": self.method, ":authority": self.host, ":path": self.path, ":scheme": self.scheme}
+        name = name.lower()
+        if name == "host":
+            return self.host
+        return pseudo[name] if name in pseudo else {key.lower(): value for key, value in self.headers.items()}.get(name)
+
+    @property
+    def bare_path(self) -> str:
+        """The path after Envoy's normalisation, without query and fragment."""
+        return normal(re.split(r"[?#]", self.path, maxsplit=1)[0])
+
+    @property
+    def query(self) -> str:
+        """The query with its question mark; empty if there is none."""
+        _, mark, query = self.path.partition("?")
+        return mark + query.partition("#")[0]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Query parameters; of repeated ones the first."""
+        found: dict[str, str] = {}
+        for part in filter(None, self.query.removeprefix("?").split("&")):
+            name, _, value = part.partition("=")
+            found.setdefault(unquote(name), unquote(value))
+        return found
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a proxy was served: the bare messages, by type."""
+
+    listeners: list[Message]
+    routes: list[Message]
+    clusters: list[Message]
+    endpoints: list[Message]
+
+    def cluster(self, name: str) -> Message | None:
+        return next((cluster for cluster in self.clusters if cluster["name"] == name), None)
+
+
+def call(config: Config, of: Call) -> dict[str, Any]:
+    """What becomes of a call, in the words of a golden case's `calls.yaml`.
+
+    `to`: the cluster, or the clusters with their weights; `as`: host and path as they are sent on, if they differ;
+    `route`: the route's name, if it has one; `status` and `location` or `body` where the proxy answers by itself.
+    A cluster that does not exist, or has no endpoint, is a status too: 503.
+    """
+    manager = _manager(config, of)
+    if manager is None:
+        return {"status": "refused"}
+    name = manager["rds"]["route_config_name"]
+    table = next((table for table in config.routes if table["name"] == name), None)
+    if table is None:
+        raise Unknown(f"no route configuration {name}: the listener would wait for ever")
+    host = _virtual_host(table, of.host)
+    if host is None:
+        return {"status": 404}
+    for route in host.get("routes", ()):
+        if matches(route["match"], of):
+            return _outcome(config, route, of)
+    return {"status": 404}
+
+
+def _manager(config: Config, of: Call) -> Message | None:
+    for listener in config.listeners:
+        socket = listener["address"].get("socket_address", {})
+        if socket.get("port_value") == of.port and (not of.address or socket["address"] == of.address):
+            (chain,) = listener["filter_chains"]
+            (manager,) = chain["filters"]
+            assert manager["typed_config"]["@type"] == MANAGER
+            typed: Message = manager["typed_config"]
+            return typed
+    return None
+
+
+def _virtual_host(table: Message, host: str) -> Message | None:
+    """Exact before the longest suffix (`*.x`) before the longest prefix (`x.*`) before `*`."""
+    assert table["ignore_port_in_host_matching"] is True
+    host = re.sub(r":[0-9]+$", "", host).lower()
+    by_domain: dict[str, Message] = {}
+    for candidate in table.get("virtual_hosts", ()):
+        for domain in candidate["domains"]:
+            assert domain.lower() not in by_domain, f"Envoy refuses a table with a domain twice: {domain}"
+            by_domain[domain.lower()] = candidate
+    if host in by_domain:
+        return by_domain[host]
+    suffixes = [domain for domain in by_domain if domain.startswith("*") and domain != "*"]
+    for domain in sorted(suffixes, key=len, reverse=True):
+        if len(host) >= len(domain) and host.endswith(domain[1:]):
+            return by_domain[domain]
+    prefixes = [domain for domain in by_domain if domain.endswith("*") and domain != "*"]
+    for domain in sorted(prefixes, key=len, reverse=True):
+        if len(host) >= len(domain) and host.startswith(domain[:-1]):
+            return by_domain[domain]
+    return by_domain.get("*")
+
+
+_MATCH = {"prefix", "path", "safe_regex", "case_sensitive", "headers", "query_parameters"}
+
+
+def matches(match: Message, of: Call) -> bool:
+    """Whether a RouteMatch holds."""
+    if unknown := match.keys() - _MATCH:
+        raise Unknown(f"match: {', '.join(sorted(unknown))}")
+    path, fold = of.bare_path, (lambda text: text) if match.get("case_sensitive", True) else str.lower
+    if "prefix" in match and not fold(path).startswith(fold(match["prefix"])):
+        return False
+    if "path" in match and fold(path) != fold(match["path"]):
+        return False
+    if "safe_regex" in match and not re2.fullmatch(match["safe_regex"]["regex"], path):
+        return False
+    return all(_header(wanted, of.header(wanted["name"])) for wanted in match.get("headers", ())) and all(
+        _parameter(wanted, of.parameters.get(wanted["name"])) for wanted in match.get("query_parameters", ())
+    )
+
+
+def _header(wanted: Message, value: str | None) -> bool:
+    """A missing header matches nothing, inverted or not, unless it is read as an empty one or asked for as such."""
+    if unknown := wanted.keys() - {
+        "name",
+        "string_match",
+        "present_match",
+        "invert_match",
+        "treat_missing_header_as_empty",
+    }:
+        raise Unknown(f"header match: {', '.join(sorted(unknown))}")
+    invert = wanted.get("invert_match", False)
+    if "present_match" in wanted:
+        return ((value is not None) == wanted["present_match"]) != invert
+    if value is None and not wanted.get("treat_missing_header_as_empty", False):
+        return False
+    return _string(wanted["string_match"], value or "") != invert
+
+
+def _parameter(wanted: Message, value: str | None) -> bool:
+    if "present_match" in wanted:
+        return (value is not None) == wanted["present_match"]
+    return value is not None and _string(wanted["string_match"], value)
+
+
+def _string(wanted: Message, value: str) -> bool:
+    match dict(wanted):
+        case {"exact": text}:
+            return value == str(text)
+        case {"prefix": text}:
+            return value.startswith(text)
+        case {"safe_regex": {"regex": text}}:
+            return re2.fullmatch(text, value) is not None
+    raise Unknown(f"string match: {wanted}")
+
+
+def _outcome(config: Config, route: Message, of: Call) -> dict[str, Any]:
+    named = {"route": route["name"]} if route.get("name") else {}
+    if "redirect" in route:
+        codes = {"FOUND": 302, "SEE_OTHER": 303, "TEMPORARY_REDIRECT": 307, "PERMANENT_REDIRECT": 308}
+        status = codes.get(route["redirect"].get("response_code", ""), 301)
+        return {**named, "status": status, "location": _location(route, of)}
+    if "direct_response" in route:
+        answer = route["direct_response"]
+        body = answer.get("body", {})
+        text = body.get("inline_string", body.get("inline_bytes"))
+        return {**named, "status": answer["status"], **({} if text is None else {"body": text})}
+    action = route["route"]
+    sent = {"host": _sent_host(action, of), "path": _sent_path(route, of)}
+    changed = {what: value for what, value in sent.items() if value != {"host": of.host, "path": of.path}[what]}
+    to: Any
+    if "cluster" in action:
+        to = action["cluster"]
+        if reason := _no_answer(config, to):
+            return {**named, "status": 503, "why": reason}
+    else:
+        entries = action["weighted_clusters"]["clusters"]
+        to = {}
+        for entry in entries:
+            name = entry["name"] + (f" ({reason})" if (reason := _no_answer(config, entry["name"])) else "")
+            to[name] = to.get(name, 0) + entry["weight"]
+    return {**named, "to": to, **({"as": changed} if changed else {})}
+
+
+def _no_answer(config: Config, name: str) -> str:
+    """Why a cluster cannot answer; empty if it can."""
+    cluster = config.cluster(name)
+    if cluster is None:
+        return "no cluster"
+    if cluster.get("type") == "EDS":
+        assignment = next((found for found in config.endpoints if found["cluster_name"] == name), None)
+        if assignment is None:
+            raise Unknown(f"no load assignment {name}: Envoy would wait for ever")
+    else:
+        assignment = cluster["load_assignment"]
+    healthy = [
+        endpoint
+        for group in assignment.get("endpoints", ())
+        for endpoint in group["lb_endpoints"]
+        if endpoint.get("health_status", "HEALTHY") == "HEALTHY"
+    ]
+    return "" if healthy else "no endpoint"
+
+
+def _sent_host(action: Message, of: Call) -> str:
+    host: str = action.get("host_rewrite_literal", of.host)
+    return host
+
+
+def _sent_path(route: Message, of: Call) -> str:
+    action = route["route"]
+    if "regex_rewrite" in action:
+        rewrite = action["regex_rewrite"]
+        return re2.sub(rewrite["pattern"]["regex"], rewrite["substitution"], of.bare_path) + of.query
+    if action.get("prefix_rewrite"):
+        return _with_prefix(route["match"], action["prefix_rewrite"], of) + of.query
+    return of.bare_path + of.query
+
+
+def _with_prefix(match: Message, prefix: str, of: Call) -> str:
+    """The matched prefix replaced; the whole path where the match was by path or expression."""
+    return prefix + of.bare_path[len(match["prefix"]) :] if "prefix" in match else prefix
+
+
+def _location(route: Message, of: Call) -> str:
+    action = route["redirect"]
+    scheme = action.get("scheme_redirect") or of.scheme
+    host = action.get("host_redirect") or of.host
+    if "host_redirect" not in action:
+        bare, _, port = host.partition(":")
+        other = (scheme == "https" and port == "80") or (scheme == "http" and port == "443")
+        host = bare if action.get("port_redirect") or (other and scheme != of.scheme) else host
+    if action.get("port_redirect"):
+        host = f"{host}:{action['port_redirect']}"
+    if action.get("prefix_rewrite"):
+        path = _with_prefix(route["match"], action["prefix_rewrite"], of) + of.query
+    elif action.get("path_redirect"):
+        path = action["path_redirect"]
+        path += "" if "?" in path else of.query
+    else:
+        path = of.path
+    return f"{scheme}://{host}{path}"
+
+
+def normal(path: str) -> str:
+    """RFC 3986 dot segments removed, as `normalize_path` does; slashes are not merged."""
+    found: list[str] = []
+    segments = urlsplit(f"http://h{path}").path.split("/")
+    for segment in segments[1:]:
+        if segment == "..":
+            found = found[:-1]
+        elif segment != ".":
+            found.append(segment)
+    if segments[-1] in (".", ".."):
+        found.append("")
+    return "/" + "/".join(found)
