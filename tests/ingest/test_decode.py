@@ -264,7 +264,7 @@ spec:
   - match: [{uri: {exact: /b}}]
     redirect: {uri: /c, redirectCode: 302, derivePort: FROM_REQUEST_PORT}
   - directResponse: {status: 404, body: {string: gone}}
-  tls: [{match: [{sniHosts: [a.b]}], route: [{destination: {host: a.b}}]}]
+  tls: [{match: [{sniHosts: [a.example.com]}], route: [{destination: {host: a.b}}]}]
   tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}], route: [{destination: {host: a.b}}]}]
 status: {}
 ---

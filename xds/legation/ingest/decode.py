@@ -249,7 +249,7 @@ def _metadata(report: _Report, kind: Kind) -> ObjectMeta | None:
         if name or namespace:
             _names(report, kind, name or "x", namespace)
         return None
-    _names(report, kind, read.name, read.namespace)
+    _names(report, kind, read.name, read.namespace or None)
     for field, entries in (("labels", read.labels), ("annotations", read.annotations)):
         for key, text in (entries or {}).items():
             if not is_label_key(key) or (field == "labels" and not is_label_value(text)):

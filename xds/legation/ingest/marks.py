@@ -47,22 +47,22 @@ class Part(NamedTuple):
 class Plan:
     """A model, as a walk sees it: parts by their names in files, and rules.
 
-    `strict` says that fields without a value are told; `quiet` that there is nothing else to find in it.
+    `watched` are the parts that are worth a look; `strict` says that fields without a value are told.
     """
 
     model: type[Model]
     parts: Mapping[str, Part]
     rules: tuple[Rule, ...]
+    watched: Mapping[str, Part]
     strict: bool
-    quiet: bool
 
 
 @cache
 def plan(model: type[Model]) -> Plan:
     """The plan of a model."""
     parts = {info.alias or name: _part(name, info) for name, info in model.model_fields.items()}
-    quiet = not model.rules and all(part.plain for part in parts.values())
-    return Plan(model, parts, model.rules, not issubclass(model, Lenient), quiet)
+    watched = {alias: part for alias, part in parts.items() if not part.plain}
+    return Plan(model, parts, model.rules, watched, not issubclass(model, Lenient))
 
 
 def _part(name: str, info: FieldInfo) -> Part:
@@ -106,19 +106,19 @@ def walk(model: type[Model], raw: Any, path: Path) -> Walk:
 
 def _walk(here: Plan, raw: Any, path: Path, seen: Walk, told: bool) -> None:
     """`told`: something around this has no effect yet, and it is enough to say that once."""
-    if type(raw) is not dict or (here.quiet and None not in raw.values()):
+    if type(raw) is not dict:
         return
+    if here.strict and None in raw.values():
+        seen.nulls.extend((*path, key) for key in raw if raw[key] is None and key in here.parts)
     for rule in here.rules:
         for finding in rule(raw):
             if not (told and finding.code == NOT_SUPPORTED):
                 seen.findings.append(finding._replace(path=path + finding.path))
+    if not here.watched:
+        return
     for key, value in raw.items():
-        part = here.parts.get(key)
-        if part is None:
-            continue
-        if value is None:
-            if here.strict:
-                seen.nulls.append((*path, key))
+        part = here.watched.get(key)
+        if part is None or value is None:
             continue
         below = told
         if part.not_yet is not None or part.deprecated is not None:

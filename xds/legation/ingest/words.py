@@ -64,6 +64,8 @@ def _key(kind: str, path: Path, context: Mapping[str, Any]) -> tuple[str, str]:
         return str(context["said"]), str(context["hint"])
     if kind == "string_too_short":
         return "an empty name", "write a name"
+    if kind == "string_too_long":
+        return "this name is too long", f"{context.get('max_length')} characters are the most"
     return f"`{shown(str(path[-1]))}` is no text", "quote it"
 
 

@@ -20,6 +20,7 @@ from legation.model.base import (
     OneOf,
     Raw,
     given,
+    items,
 )
 from legation.model.traffic import (
     Destination,
@@ -32,8 +33,8 @@ from legation.model.values import (
     Bool,
     Count,
     Duration,
-    Filled,
     Int,
+    Line,
     PortNumber,
     Regex,
     Str,
@@ -54,9 +55,9 @@ class HTTPRedirect(Model):
     )
     example = "{uri: /other/path}"
 
-    uri: Str = ""
+    uri: Line = ""
     """The new path, whole; the query is kept unless it has one of its own."""
-    authority: Str = ""
+    authority: Line = ""
     """The new host."""
     port: PortNumber | None = None
     """The new port."""
@@ -66,7 +67,7 @@ class HTTPRedirect(Model):
     """The new scheme."""
     redirect_code: Literal[0, 301, 302, 303, 307, 308] = 0
     """The status of the answer; 301 if left out."""
-    prefix_rewrite: Str = ""
+    prefix_rewrite: Line = ""
     """What stands in place of the matched prefix."""
 
 
@@ -115,7 +116,7 @@ class RegexRewrite(Model):
 
     match: Regex
     """An RE2 expression: every part of the path that it matches is replaced."""
-    rewrite: Filled
+    rewrite: Annotated[Line, Field(min_length=1)]
     """What stands in its place; `\\1` is the first group."""
 
 
@@ -125,9 +126,9 @@ class HTTPRewrite(Model):
     rules = (AnyOf(("uri", "authority", "uriRegexRewrite")), Excludes("uri", ("uriRegexRewrite",)))
     example = "{uri: /other/path}"
 
-    uri: Str = ""
+    uri: Line = ""
     """What stands in place of the matched prefix; of the whole path if it was matched exactly or by expression."""
-    authority: Str = ""
+    authority: Line = ""
     """The new Host header."""
     uri_regex_rewrite: RegexRewrite | None = None
     """Changes the path by an expression."""
@@ -288,8 +289,19 @@ def _whole_seconds(value: Duration) -> Duration:
     return value
 
 
+def _origins(raw: Raw) -> Iterator[Finding]:
+    for index, origin in items(raw, "allowOrigins"):
+        if not any(given(origin, field) for field in ("exact", "prefix", "regex")):
+            said = "an origin without `exact`, `prefix` or `regex`"
+            yield Finding(
+                ("allowOrigins", index), said, "say which, such as {exact: https://shop.example.com}", at_key=True
+            )
+
+
 class CorsPolicy(Model):
     """Which pages of other origins may call."""
+
+    rules = (_origins,)
 
     allow_origin: Annotated[tuple[Str, ...], Deprecated("allowOrigins")] = ()
     """Origins, as they are."""

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
+from legation.model import commands
 from legation.model.base import EMPTY, Finding, Model, OneOf, Raw, texts
 from legation.model.values import (
     DestinationHost,
@@ -22,6 +23,7 @@ from legation.model.values import (
     PortNumber,
     Regex,
     Str,
+    has_controls,
     is_label,
     shown,
     wrong,
@@ -98,7 +100,7 @@ class Destination(Model):
 # --- headers ------------------------------------------------------------------------------------------------------
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-_COMMAND: Final = re.compile(r"%(?:%|[A-Z0-9_]+(?:\(.*?\))?(?::[0-9]+)?%)")
+_LONGEST_VALUE: Final = 16 * 1024
 PSEUDO_HEADERS: Final = frozenset({":method", ":scheme", ":authority", ":path", ":status"})
 
 
@@ -128,11 +130,12 @@ def _removed_header(name: str) -> str:
 
 
 def _header_value(value: str) -> str:
-    if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in value):
+    if has_controls(value):
         raise wrong("a header's value has no line breaks or control characters", "remove them")
-    rest = _COMMAND.sub("", value)
-    if "%" in rest:
-        raise wrong(f'"{shown(value)}" has a lone %', "write %% for a percent sign, or a whole command: %REQ(x-name)%")
+    if len(value.encode(errors="replace")) > _LONGEST_VALUE:
+        raise wrong("a header's value of more than 16 KiB", "Envoy refuses it; shorten it")
+    if "%" in value and (found := commands.fault(value)):
+        raise wrong(f'"{shown(value)}": {found[0]}', found[1])
     return value
 
 

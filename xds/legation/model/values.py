@@ -72,6 +72,7 @@ _NANOSECONDS: Final = {
     "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000,
     "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000,
 }  # fmt: skip
+_LONGEST: Final = 2562047 * 3_600_000_000_000
 _UNITS: Final = "write a number with a unit: 100ms, 1.5s, 5m30s or 1h"
 DURATION_PATTERN: Final = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
 
@@ -79,7 +80,7 @@ DURATION_PATTERN: Final = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s
 def nanoseconds(text: str) -> int:
     """A duration in Go's grammar (`1h`, `5m30s`, `100ms`, `1.5s`, `0`) in nanoseconds.
 
-    Raises PydanticCustomError for anything else, below zero, and beyond what Go can hold (292 years).
+    Raises PydanticCustomError for anything else, below zero, and beyond what Go and Envoy can hold (292 years).
     """
     if text == "0":
         return 0
@@ -91,8 +92,8 @@ def nanoseconds(text: str) -> int:
         unit, fraction = _NANOSECONDS[part[3]], part[2] or ""
         total += int(part[1] or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
         at = part.end()
-    if total >= 2**63:
-        raise wrong(f'"{shown(text)}" is longer than 292 years', "the longest duration is about 2562047h")
+    if total > _LONGEST:
+        raise wrong(f'"{shown(text)}" is longer than 292 years', "the longest that Envoy takes is 2562047h")
     return total
 
 
@@ -310,6 +311,21 @@ def _hint_of_regex(text: str) -> str:
 
 Regex = Annotated[Str, AfterValidator(_regex)]
 """An RE2 expression; `*` is let through (among headers it says: present)."""
+
+
+def _line(text: T) -> T:
+    if has_controls(text):
+        raise wrong("this holds a line break or another control character, which Envoy refuses", "remove it")
+    return text
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text holds what no header may hold."""
+    return not text.isprintable() and any((ord(sign) < 32 and sign != "\t") or ord(sign) == 127 for sign in text)
+
+
+Line = Annotated[Str, AfterValidator(_line)]
+"""A text that travels in a header: one line, no control characters."""
 
 # --- the rest -----------------------------------------------------------------------------------------------------
 

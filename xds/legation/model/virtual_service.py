@@ -134,7 +134,7 @@ class HTTPMatchRequest(Model):
     """Labels of the calling workload. Not looked at where `gateways` is given."""
     gateways: tuple[GatewayName, ...] = ()
     """Only through these gateways; the VirtualService must be bound to them anyway."""
-    query_params: Map[Filled, StringMatch] = EMPTY
+    query_params: Map[Annotated[Filled, Field(max_length=1024)], StringMatch] = EMPTY
     """Query parameters that must be there and match."""
     ignore_uri_case: Bool = False
     """Whether upper and lower case are the same in `uri`, save in an expression."""
@@ -186,6 +186,9 @@ class TLSMatchAttributes(Model):
 def weights(raw: Raw) -> Iterator[Finding]:
     """Of several destinations, one at least must have a weight. They need not sum to 100."""
     routes = items(raw, "route")
+    if sum(max(number(item, "weight") or 0, 0) for _, item in routes) >= 2**32:
+        said = "the weights sum to more than Envoy can count (4294967295)"
+        yield Finding(("route",), said, "make them smaller; only their relation counts", at_key=True)
     if len(routes) > 1 and all(number(item, "weight") in (None, 0) for _, item in routes):
         if any(not isinstance(item.get("weight", 0), int) for _, item in routes):
             return  # a weight that cannot be read has its own finding
@@ -240,6 +243,8 @@ def _prefix_redirect(raw: Raw) -> Iterator[Finding]:
 
 
 def _one_authority(raw: Raw) -> Iterator[Finding]:
+    if "headers" not in raw:
+        return
     found: list[Path] = [("rewrite", "authority")] if inner(raw, "rewrite").get("authority") else []
     for operation in ("set", "add"):
         names = inner(raw, "headers", "request", operation)
@@ -358,6 +363,21 @@ def overlap(one: str, other: str) -> bool:
     return one.endswith(other[1:]) if other.startswith("*") else one == other
 
 
+def _sni(raw: Raw) -> Iterator[Finding]:
+    hosts = [host.lower() for _, host in texts(raw, "hosts")]
+    for index, route in items(raw, "tls"):
+        for place, match in items(route, "match"):
+            for position, name in texts(match, "sniHosts"):
+                if not any(host == name.lower() or within(name.lower(), host) for host in hosts):
+                    where = ("tls", index, "match", place, "sniHosts", position)
+                    yield Finding(where, f'"{shown(name)}" is none of `hosts`', "add it to `hosts`, or change it")
+
+
+def within(name: str, host: str) -> bool:
+    """Whether a wildcard host stands for all that a name stands for."""
+    return host.startswith("*") and name.removeprefix("*").endswith(host[1:])
+
+
 def _delegates(raw: Raw) -> Iterator[Finding]:
     if given(raw, "hosts"):
         return
@@ -381,7 +401,7 @@ def _old_gateway_names(raw: Raw) -> Iterator[Finding]:
 class VirtualService(Model):
     """Which requests go where, and what happens to them on the way."""
 
-    rules = (AnyOf(("http", "tcp", "tls")), _hosts, _delegates, _old_gateway_names, Visibility())
+    rules = (AnyOf(("http", "tcp", "tls")), _hosts, _sni, _delegates, _old_gateway_names, Visibility())
 
     hosts: tuple[Host, ...] = ()
     """The names that clients call."""
