@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +32,8 @@ from legation.transport.control import Session
 from legation.transport.server import Server
 
 log = logging.getLogger("legation")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class App:
         changes = watch.watch(settings.roots, poll=settings.poll, follow_outside=settings.follow_outside)
         stack.push_async_callback(changes.aclose)
         await anext(changes)  # the watch stands: what changes while we read comes as news
-        decision = await asyncio.to_thread(self._load, accepted)
+        decision = await _in_thread(lambda: self._load(accepted))
         self.fleet.load(decision.world, self.admission.revision)
         await self._advance(decision, monotonic())
         task = asyncio.create_task(self._follow(changes))
@@ -122,7 +126,7 @@ class App:
             tree = files.read_tree(settings.roots, follow_outside=settings.follow_outside)
             decision = self._admit(tree, None)
             unprotected = self.admission.unprotected()
-            if unprotected and not settings.ignore_security_kinds:
+            if unprotected and not accepted and not settings.ignore_security_kinds:
                 raise Refused(in_order(unprotected))
             return Decision(decision.world, frozenset(), again_at=decision.again_at)
         finally:
@@ -160,8 +164,9 @@ class App:
             self._told(problem, True)
         roots, outside = self.settings.roots, self.settings.follow_outside
         if change.rescan:
-            tree = await asyncio.to_thread(files.read_tree, roots, follow_outside=outside)
-            decision = self._admit(tree, None)
+            again = [root for root in roots if root != "-"]  # standard input has ended
+            tree = await asyncio.to_thread(files.read_tree, again, follow_outside=outside)
+            decision = self._admit(tree, self._files - {"-"})
         else:
             tree = files.read_files(roots, change.paths, follow_outside=outside)
             decision = self._admit(tree, change.paths)
@@ -274,6 +279,32 @@ def _log(problem: Problem, is_new: bool) -> None:
         return
     levels = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
     log.log(levels[problem.severity], "%s", problem)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Like `asyncio.to_thread`, but who is cancelled goes at once, and so may the program: standard input may never end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast("T", value))
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = work()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, value, error)
+
+    threading.Thread(target=run, name="legation-load", daemon=True).start()
+    return await done
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
