@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from legation import bootstrap, names
 from legation.app import App, Refused, Settings
-from legation.cli import tour
+from legation.cli import interrupts, tour
 from legation.cli.options import existing, option, paint
 from legation.ingest import state
 from legation.local import workloads
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
-from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
 from legation.model import routing
+from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
 from legation.model.recall import Recall
 from legation.model.world import World
 from legation.pipeline import label_keys
@@ -80,29 +80,38 @@ def run(directory: str, sidecar: tuple[str, ...], http: str, state_dir: str | No
 
 
 async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap.Variant) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with contextlib.AsyncExitStack() as stack:
-        app = await stack.enter_async_context(App(settings, _tell))
-        stand_ins = workloads.StandIns()
-        stack.push_async_callback(stand_ins.stop)
-        await app.supply(*await stand_ins.follow(app.admission.world))
-        proxies = list(_proxies(app.admission.world, sidecars))
-        envoys = [await stack.enter_async_context(await _start(app, local, variant, stop)) for local in proxies]
-        for envoy in envoys:
-            await envoy.ready()
-        for line in tour.introduction(app, proxies, stand_ins.summary()):
-            click.echo(line)
-        following = asyncio.create_task(_follow(app, stand_ins))
-        ended = [asyncio.create_task(envoy.wait()) for envoy in envoys]
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({stopping, following, *ended}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (following, *ended, stopping):
-            task.cancel()
-        if stopping not in done:
+    asked_to_stop = interrupts.cancel_when_asked()
+    with contextlib.suppress(asyncio.CancelledError):
+        async with contextlib.AsyncExitStack() as stack:
+            app = await stack.enter_async_context(App(settings, _tell))
+            stand_ins = workloads.StandIns()
+            stack.push_async_callback(stand_ins.stop)
+            await app.supply(*await stand_ins.follow(app.admission.world))
+            proxies = list(_proxies(app.admission.world, sidecars))
+            envoys = [
+                await stack.enter_async_context(await _start(app, local, variant, asked_to_stop)) for local in proxies
+            ]
+            for envoy in envoys:
+                await envoy.ready()
+            for line in tour.introduction(app, proxies, stand_ins.summary()):
+                click.echo(line)
+            await _until_one_ends(_follow(app, stand_ins), *(envoy.wait() for envoy in envoys))
             raise EnvoyDied(-1, ["an Envoy ended unasked"])
+
+
+async def _until_one_ends(*running: Coroutine[Any, Any, object]) -> None:
+    """Raises what the first one that ended raised."""
+    tasks = [asyncio.create_task(each) for each in running]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except asyncio.CancelledError:
         click.echo("\nstopping…")
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _follow(app: App, stand_ins: workloads.StandIns) -> None:
@@ -146,15 +155,16 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
     return Local(local.role, local.name, local.namespace, local.bind, tuple(port_map.items()))
 
 
-async def _start(app: App, local: Local, variant: bootstrap.Variant, stop: asyncio.Event) -> Envoy:
+async def _start(app: App, local: Local, variant: bootstrap.Variant, asked_to_stop: asyncio.Event) -> Envoy:
     options = bootstrap.Options(
-        role=local.role, name=local.name, namespace=local.namespace, bind="127.0.0.1" if local.role is Role.GATEWAY else local.bind,
+        role=local.role, name=local.name, namespace=local.namespace,
+        bind="127.0.0.1" if local.role is Role.GATEWAY else local.bind,
         capture=Capture.NONE, xds=app.xds[0], admin="127.0.0.1:0", variant=variant, port_map=dict(local.port_map),
         labels=GATEWAY_LABELS if local.role is Role.GATEWAY else {}, reuse_port=False,
     )  # fmt: skip
 
     def show(line: str) -> None:
-        if not stop.is_set():  # that the server goes is no news then
+        if not asked_to_stop.is_set():  # that the server goes is no news then
             click.echo(f"{local.name}: {line}", err=True)
 
     return await Envoy.start(bootstrap.bootstrap(options), show=show)

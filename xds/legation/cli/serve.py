@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import contextlib
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from legation.app import App, Refused, Settings
+from legation.cli import interrupts
 from legation.cli.options import address, deployments, existing, logging_to_stderr, mesh, option, paint
 from legation.ingest import state
 
@@ -70,15 +71,13 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with App(settings) as app:
-        served = len(app.admission.accepted)
-        console = f", http://{app.http[0]}:{app.http[1]}" if app.http else ""
-        click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {', '.join(app.xds)}{console}")
-        await stop.wait()
+    interrupts.cancel_when_asked()
+    with contextlib.suppress(asyncio.CancelledError):
+        async with App(settings) as app:
+            served = len(app.admission.accepted)
+            console = f", http://{app.http[0]}:{app.http[1]}" if app.http else ""
+            click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {', '.join(app.xds)}{console}")
+            await asyncio.Event().wait()
 
 
 def _is_local(listening: str) -> bool:

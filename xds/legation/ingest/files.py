@@ -160,7 +160,11 @@ class _Reading:
         self.roots[root] = state
 
     def standard_input(self) -> None:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        source = sys.stdin.buffer
+        source = getattr(source, "raw", source)  # a program cannot end while someone waits inside the buffered one
+        data = b""
+        while len(data) <= MAX_BYTES and (more := source.read(1 << 16)):
+            data += more
         self.files[STANDARD_INPUT] = _text(STANDARD_INPUT, data)
         self.roots[STANDARD_INPUT] = RootState.FINE
 
