@@ -280,7 +280,8 @@ class Program:
 
     async def kill(self) -> None:
         """kill -9: it has no time for anything."""
-        self.process.kill()
+        if self.process.returncode is None:
+            self.process.kill()
         await self.ended()
 
     async def stop(self) -> None:
@@ -419,11 +420,11 @@ class Mesh:
         self.console = Place(int(said[2]), said[1])
         return self.server
 
-    async def start(self, *arguments: str, xds: str = "") -> Program:
+    async def start(self, *arguments: str, xds: str = "", stdin: int = asyncio.subprocess.DEVNULL) -> Program:
         """Starts `legation serve`, which need not succeed."""
         program = await Program.start(
             "serve", str(self.folder), "--xds", xds or f"unix:{self.socket}", "--http", "127.0.0.1:0",
-            "--state-dir", str(self.state), *arguments,
+            "--state-dir", str(self.state), *arguments, stdin=stdin,
         )  # fmt: skip
         self._stack.push_async_callback(program.stop)
         return program
