@@ -164,9 +164,9 @@ def _find(name: str, group: str) -> Kind | None:
 
 def _resembles(group: str, known: str) -> bool:
     """Whether a group is a slip of the pen for a known one, and no group of somebody else's."""
-    if group in GROUPS or "." not in group:
+    if group in GROUPS or "." not in group or group.endswith(".k8s.io"):
         return True
-    return known != "" and (("istio" in group and "istio" in known) or nearest(group, [known]) == known)
+    return known != "" and (("istio" in group and "istio" in known) or nearest(group, [known], 0.85) == known)
 
 
 def _kind(report: _Report) -> Kind | None:
@@ -203,7 +203,9 @@ def _meant(name: str, group: str) -> str | None:
     known: it is of somebody else's group, or another kind of Kubernetes' own.
     """
     mine = [kind.name for kind in KINDS if kind.group == group]
-    if kinds.ours(group) or ("." in group and any(nearest(group, [known]) for known in GROUPS if kinds.ours(known))):
+    if kinds.ours(group) or (
+        "." in group and any(nearest(group, [known], 0.85) for known in GROUPS if kinds.ours(known))
+    ):
         return nearest(name, mine or BY_NAME)
     return nearest(name, mine, 0.8) or None
 
@@ -214,7 +216,7 @@ def _no_kind(report: _Report, name: str, group: str) -> None:
         what = f"{shown(name)} of {shown(group)}" if group else shown(name)
         report.add(Severity.INFO, FOREIGN, f"{what} means nothing here and is passed over", "nothing to do", ("kind",))
         return
-    known = [kind.name for kind in KINDS if kind.group == group] or sorted(BY_NAME)
+    known = [kind.name for kind in KINDS if kind.group == group or (kinds.ours(kind.group) and group not in GROUPS)]
     hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}"
     report.error(UNKNOWN_KIND, f"{group or 'the core group'} has no kind {shown(name)} that we know", hint, ("kind",))
 
@@ -314,6 +316,8 @@ def _body(report: _Report, kind: Kind) -> Model | None:
     if kind.model is None:
         return None
     if value.get("spec") is None:
+        if not kind.supported and not any(field.is_required() for field in kind.model.model_fields.values()):
+            return None
         report.error(INVALID, "`spec` is missing", "add `spec`: what the object says", ("spec",), At.KEY)
         return None
     return _read(report, kind, kind.model, value["spec"], ("spec",))
