@@ -67,7 +67,7 @@ def _at_gateway(app: App, proxy: Any) -> Iterator[str]:
 def _beside(app: App, proxy: Any) -> Iterator[str]:
     recall = Recall(app.admission.world)
     for host in sorted(str(name) for name in app.admission.world.names(hosts.SERVICE)):
-        service = recall.ask(services.service, host)
+        service = recall.ask(services.service, host, proxy.namespace)
         for port in service.ports if service else ():
             if service is not None and port.protocol.is_http:
                 same = service.namespace == proxy.namespace

@@ -47,8 +47,11 @@ def _wanted(reader: Reader) -> frozenset[Wanted]:
 
 
 def _behind(reader: Reader, host: str) -> Iterator[Wanted]:
-    service = reader.ask(services.service, host)
-    assert service is not None, host
+    for service in services.definitions(reader, host):
+        yield from _of_service(reader, service)
+
+
+def _of_service(reader: Reader, service: services.Service) -> Iterator[Wanted]:
     for port in service.ports:
         for item in endpoints.deployments(reader, service):
             number = endpoints.container_port(item.spec.spec.template.spec, port)
@@ -57,7 +60,7 @@ def _behind(reader: Reader, host: str) -> Iterator[Wanted]:
                 yield Wanted(
                     item.key.namespace, item.key.name, replica + 1, number or 0, labels(index.workload_labels(item))
                 )
-        for endpoint in reader.ask(endpoints.endpoints, host, port.number):
+        for endpoint in reader.ask(endpoints.endpoints, service.host, service.namespace, port.number):
             if endpoint.origin is not None and endpoint.origin.name.startswith(PREFIX):
                 continue
             if hosts.is_ip(endpoint.address) and endpoint.address.startswith("127."):

@@ -28,15 +28,22 @@ class Endpoint:
     healthy: bool = True
     origin: Key | None = None
 
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a Unix socket, whose port means nothing."""
+        return self.address.startswith("unix://")
+
     def has(self, wanted: Iterable[tuple[str, str]]) -> bool:
         """Whether it carries all of these labels."""
         mine = dict(self.labels)
         return all(mine.get(key) == value for key, value in wanted)
 
 
-def endpoints(reader: Reader, host: str, port: int) -> tuple[Endpoint, ...]:
-    """The endpoints of a service's port (a unit), in a stable order; an address and port appear once."""
-    service = reader.ask(services.service, host)
+def endpoints(reader: Reader, host: str, namespace: str, port: int) -> tuple[Endpoint, ...]:
+    """The endpoints of a port of the service that a namespace defines (a unit), in a stable order; an address and port
+    appear once.
+    """
+    service = reader.ask(services.definition, host, namespace)
     of_port = service.port(port) if service else None
     if service is None or of_port is None:
         return ()
@@ -50,12 +57,12 @@ def endpoints(reader: Reader, host: str, port: int) -> tuple[Endpoint, ...]:
     )
 
 
-def found_by_dns(reader: Reader, host: str, port: int) -> bool:
+def found_by_dns(reader: Reader, service: Service, port: int) -> bool:
     """Whether a port's endpoints are found by DNS: the service says so, or one of them has a name for an address."""
-    service = reader.ask(services.service, host)
-    if service is None or service.resolution is Resolution.DNS:
-        return service is not None
-    return any(not hosts.is_ip(endpoint.address) for endpoint in reader.ask(endpoints, host, port))
+    if service.resolution is Resolution.DNS:
+        return True
+    found = reader.ask(endpoints, service.host, service.namespace, port)
+    return any(not hosts.is_ip(endpoint.address) and not endpoint.is_socket for endpoint in found)
 
 
 def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Iterator[Endpoint]:
@@ -167,8 +174,9 @@ def _of_pod(item: Object, port: ServicePort) -> Iterator[Endpoint]:
     if status is None or not status.pod_ip or status.phase in ("Succeeded", "Failed"):
         return
     number = container_port(item.spec.spec, port)
+    ready = not any(condition.type == "Ready" and condition.status == "False" for condition in status.conditions)
     if number is not None:
-        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), origin=item.key)
+        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), healthy=ready, origin=item.key)
 
 
 def _of_deployment(item: Object, port: ServicePort) -> Iterator[Endpoint]:
@@ -190,9 +198,12 @@ def container_port(pod: Any, port: ServicePort) -> int | None:
 def _of_workload_entry(
     item: Object, port: ServicePort, target: int | str | None, service: Service
 ) -> Iterator[Endpoint]:
-    """A WorkloadEntry behind a service: its own port of that name, or for that target, else the target itself."""
+    """A WorkloadEntry behind a service: of a named target its port of that name; else its own port of the service's
+    port name, else the target itself.
+    """
     own = item.spec.ports or {}
-    number = own.get(port.name) or own.get(str(target)) or (target if isinstance(target, int) else None)
+    named = own.get(target) if isinstance(target, str) else None
+    number = named or own.get(port.name) or (target if isinstance(target, int) else None)
     if number is not None and item.spec.address:
         yield _entry(item.spec, number, item.meta.labels, item.key)
 

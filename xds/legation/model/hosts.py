@@ -27,6 +27,15 @@ def is_ip(host: str) -> bool:
     return True
 
 
+def address(text: str) -> str:
+    """An IP address as everyone writes it, also one that is written as a block of one; any other text as it is."""
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        return text
+    return str(found.ip) if found.network.prefixlen == found.max_prefixlen else text
+
+
 def contains(pattern: str, host: str) -> bool:
     """Whether every name that `host` stands for is one that `pattern` stands for.
 

@@ -41,8 +41,8 @@ def places(item: Object, domain: str) -> Iterator[Place]:
             for number in {port.port for port in item.spec.spec.ports}:
                 yield ("port", number), host
                 yield "ports", number
-            for ip in {item.spec.spec.cluster_ip, *(item.spec.spec.cluster_ips or ())} - {None, "None"}:
-                yield "address", ip
+            for ip in {item.spec.spec.cluster_ip, *item.spec.spec.cluster_ips} - {"", "None"}:
+                yield "address", hosts.address(ip)
         case "ServiceEntry":
             for host in dict.fromkeys(host.lower() for host in item.spec.hosts):
                 yield hosts.SERVICE, host
@@ -50,7 +50,7 @@ def places(item: Object, domain: str) -> Iterator[Place]:
                     yield ("port", port.number), host
             for number in {port.number for port in item.spec.ports}:
                 yield "ports", number
-            for ip in set(item.spec.addresses or ()):
+            for ip in {hosts.address(written) for written in item.spec.addresses}:
                 yield "address", ip
         case "VirtualService":
             yield from _bound(item, domain)

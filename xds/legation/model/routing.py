@@ -6,7 +6,7 @@ exported to it by name, what is public; the oldest first in each.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from legation.model import hosts, services
@@ -16,26 +16,82 @@ from legation.model.recall import Reader
 from legation.names import MESH_GATEWAY
 
 
-def in_mesh(reader: Reader, host: str, client: str) -> Object | None:
-    """The VirtualService that rules a host for sidecars of a namespace (a unit): the first for the host itself, else
-    the first for the longest wildcard that contains it. There is no merging in the mesh.
+def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
+    """The VirtualServices that rule a service for sidecars of a namespace (a unit), in order: those for the host itself,
+    else those for the longest wildcard that contains it. The first that has a route rules alone; there is no merging.
     """
-    table = ("bound", MESH_GATEWAY)
-    exact = [
-        item
-        for item in reader.get(table, host)
-        if any(services.resolve(reader, written, item.key.namespace) == host for written in item.spec.hosts)
-    ]
-    for item in _ordered(exact, client):
-        return item
+    if exact := _by_name(reader, host, client):
+        return tuple(exact)
     patterns = [name for name in reader.names(("bound wildcard", MESH_GATEWAY)) if isinstance(name, str)]
     fitting = {pattern for pattern in patterns if hosts.contains(pattern, host) and pattern != host}
     while fitting:
         best = hosts.most_specific(fitting, host)
-        for item in _ordered(reader.get(table, best), client):
-            return item
+        if found := _ordered(reader.get(_IN_MESH, best), client):
+            return tuple(found)
         fitting.discard(best or "")
-    return None
+    return ()
+
+
+_IN_MESH = ("bound", MESH_GATEWAY)
+
+
+def _by_name(reader: Reader, host: str, client: str) -> list[Object]:
+    return _ordered((item for item in reader.get(_IN_MESH, host) if host in _hosts(reader, item)), client)
+
+
+def _hosts(reader: Reader, item: Object) -> list[str]:
+    return [services.resolve(reader, written, item.key.namespace) for written in item.spec.hosts]
+
+
+def ports_alone(reader: Reader, host: str, client: str) -> frozenset[int]:
+    """The ports on which a host that no service has is ruled for a namespace (a unit).
+
+    As in Istio: on port 80, and on the ports of the services that its rule names beside it. A wildcard which contains a
+    service of a port is a rule for such services there, and no name of its own.
+    """
+    found = _by_name(reader, host, client)
+    ports = {80} if found else set()
+    for item in found:
+        ports |= {number for other in _hosts(reader, item) for number in _ports(reader, other, client)}
+    if found and hosts.is_wildcard(host):
+        fitting = (name for name in reader.names(hosts.SERVICE) if hosts.contains(host, str(name)))
+        ports -= {number for name in fitting for number in _ports(reader, str(name), client)}
+    return frozenset(ports)
+
+
+def alone(reader: Reader, host: str, port: int, client: str) -> list[Object]:
+    """The VirtualServices that rule a host which no service has, on one of its `ports_alone`, in order."""
+    return [
+        item
+        for item in _by_name(reader, host, client)
+        if port == 80 or any(port in _ports(reader, other, client) for other in _hosts(reader, item))
+    ]
+
+
+def _ports(reader: Reader, host: str, client: str) -> set[int]:
+    service = reader.ask(services.service, host, client)
+    return {port.number for port in service.ports} if service is not None else set()
+
+
+def alone_by_port(reader: Reader, client: str) -> Mapping[int, frozenset[str]]:
+    """All hosts that no service has, by the ports on which they are ruled (a unit)."""
+    found: dict[int, set[str]] = {}
+    for host, ports in reader.each(ports_alone, (client,), _in_no_service).items():
+        for port in ports:
+            found.setdefault(port, set()).add(host)
+    return {port: frozenset(names) for port, names in found.items()}
+
+
+def _in_no_service(reader: Reader) -> frozenset[str]:
+    names = (str(name) for name in reader.names(_IN_MESH))
+    return frozenset(name for name in names if not services.known(reader, name))
+
+
+def is_alone(reader: Reader, host: str, port: int, client: str) -> bool:
+    """Whether a name has rules of its own on a port, though no service has it."""
+    if not reader.get(_IN_MESH, host) or services.known(reader, host):
+        return False
+    return port in reader.ask(ports_alone, host, client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Rule:
 
 def rule(reader: Reader, host: str, client: str) -> Rule | None:
     """What counts for a host and a client's namespace (a unit); None if nobody says anything."""
-    service = reader.ask(services.service, host)
+    service = reader.ask(services.service, host, client)
     fitting = list(_fitting(reader, host))
     for namespace in dict.fromkeys((client, service.namespace if service else client, reader.mesh.root)):
         found = [

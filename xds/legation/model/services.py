@@ -5,7 +5,7 @@ Sources: Istio's "Protocol Selection" page, its ServiceEntry reference, and Kube
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -101,23 +101,40 @@ class Service:
     origins: tuple[Key, ...] = ()
 
     def port(self, number: int) -> ServicePort | None:
-        """The port with a number."""
-        return next((port for port in self.ports if port.number == number), None)
+        """The port with a number; the one that can be proxied if UDP has the same number."""
+        found = [port for port in self.ports if port.number == number]
+        return next((port for port in found if port.protocol is not Protocol.UDP), found[0] if found else None)
 
 
-def service(reader: Reader, host: str) -> Service | None:
-    """The service of a host (a unit). A Kubernetes Service goes before ServiceEntries; of these the oldest rules, and
-    those of its namespace add their ports.
+def service(reader: Reader, host: str, client: str) -> Service | None:
+    """The service of a host, as a client's namespace sees it (a unit).
+
+    Of several definitions a Kubernetes Service goes first, then what the client's own namespace says, then the oldest;
+    one that the client does not see hides nothing.
     """
-    found = reader.get(hosts.SERVICE, host)
-    if not found:
-        return None
+    return next(
+        (seen for seen in definitions(reader, host, client) if visible(seen.export_to, seen.namespace, client)), None
+    )
+
+
+def definitions(reader: Reader, host: str, client: str = "") -> Iterator[Service]:
+    """Every definition of a host, one per namespace, the one that rules first."""
+    found = sorted(
+        reader.get(hosts.SERVICE, host), key=lambda item: (item.key.kind != "Service", item.key.namespace != client)
+    )
+    for namespace in dict.fromkeys(item.key.namespace for item in found):
+        defined = reader.ask(definition, host, namespace)
+        if defined is not None:
+            yield defined
+
+
+def definition(reader: Reader, host: str, namespace: str) -> Service | None:
+    """What a namespace says that a host is (a unit): its Service, else its ServiceEntries together, the oldest ruling."""
+    found = [item for item in reader.get(hosts.SERVICE, host) if item.key.namespace == namespace]
     for item in found:
         if item.key.kind == "Service":
             return _from_service(item, host)
-    oldest = found[0]
-    same = [item for item in found if item.key.namespace == oldest.key.namespace]
-    return _from_entries(same, host)
+    return _from_entries(found, host) if found else None
 
 
 def visible(export_to: Iterable[str], own: str, client: str) -> bool:
@@ -158,7 +175,7 @@ def _from_service(item: Object, host: str) -> Service:
         resolution=Resolution.STATIC,
         kubernetes=True,
         headless=spec.cluster_ip == "None",
-        addresses=tuple(ip for ip in cluster_ips if ip != "None"),
+        addresses=tuple(hosts.address(ip) for ip in cluster_ips if ip != "None"),
         selector=tuple(sorted((spec.selector or {}).items())),
         export_to=tuple(part.strip() for part in exported.split(",") if part.strip()),
         origins=(item.key,),
@@ -184,7 +201,7 @@ def _from_entries(entries: list[Object], host: str) -> Service:
         ports=tuple(ports.values()),
         resolution=_RESOLUTIONS.get(str(first.resolution or "NONE"), Resolution.NONE),
         kubernetes=False,
-        addresses=tuple(dict.fromkeys(address for entry in entries for address in entry.spec.addresses or ())),
+        addresses=tuple(dict.fromkeys(hosts.address(address) for entry in entries for address in entry.spec.addresses)),
         export_to=tuple(first.export_to or ()),
         origins=tuple(entry.key for entry in entries),
     )

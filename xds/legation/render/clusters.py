@@ -50,8 +50,8 @@ _BREAKERS = cluster_pb2.Cluster(
 
 def of_service(reader: Reader, host: str, client: str) -> tuple[str, ...]:
     """The names of all clusters of a service, as a client's namespace sees it (a unit)."""
-    service = reader.ask(services.service, host)
-    if service is None or not services.visible(service.export_to, service.namespace, client):
+    service = reader.ask(services.service, host, client)
+    if service is None:
         return ()
     rule = reader.ask(rules.rule, host, client)
     subsets = ("", *(subset.name for subset in rule.subsets)) if rule else ("",)
@@ -72,11 +72,9 @@ def cluster(reader: Reader, name: str, client: str) -> Resource | None:
     parts = names.parse_cluster(name)
     if parts is None:
         return None
-    service = reader.ask(services.service, parts.host)
+    service = reader.ask(services.service, parts.host, client)
     port = service.port(parts.port) if service else None
     if service is None or port is None or port.protocol is services.Protocol.UDP:
-        return None
-    if not services.visible(service.export_to, service.namespace, client):
         return None
     rule = reader.ask(rules.rule, parts.host, client)
     subset = rule.subset(parts.subset) if rule and parts.subset else None
@@ -88,8 +86,8 @@ def cluster(reader: Reader, name: str, client: str) -> Resource | None:
     made.alt_stat_name = name + ";"  # the delimiter keeps Envoy's stats tags apart, as in Istio
     made.common_lb_config.healthy_panic_threshold.value = 0
     refs = frozenset[tuple[str, str]]()
-    if endpoints.found_by_dns(reader, parts.host, parts.port):
-        assignment = load_assignments.assignment(reader, name, client)
+    if endpoints.found_by_dns(reader, service, parts.port):
+        assignment = load_assignments.looked_up(reader, name, service, client)
         if not assignment.endpoints:
             return None
         _resolved_by_dns(made, assignment)

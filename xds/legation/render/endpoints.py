@@ -12,7 +12,7 @@ from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from legation import names
-from legation.model import endpoints, rules
+from legation.model import endpoints, rules, services
 from legation.model.meta import Key
 from legation.model.recall import Reader
 from legation.render import wire
@@ -22,25 +22,29 @@ from legation.snapshot.snapshot import Resource
 def load_assignment(reader: Reader, name: str, client: str) -> Resource | None:
     """The load assignment of a cluster (a unit); None if the cluster does not ask for one."""
     parts = names.parse_cluster(name)
-    if parts is None or endpoints.found_by_dns(reader, parts.host, parts.port):
+    service = reader.ask(services.service, parts.host, client) if parts else None
+    if parts is None or (service is not None and endpoints.found_by_dns(reader, service, parts.port)):
         return None
-    found = _endpoints(reader, name, client)
+    found = _endpoints(reader, parts, service, client) if service is not None else []
     origins: tuple[Key, ...] = tuple(endpoint.origin for endpoint in found if endpoint.origin is not None)
     return wire.as_resource(name, _assignment(name, found), origins=origins)
 
 
-def assignment(reader: Reader, name: str, client: str) -> endpoint_pb2.ClusterLoadAssignment:
-    """The message alone, for clusters that carry it inside."""
-    return _assignment(name, _endpoints(reader, name, client))
-
-
-def _endpoints(reader: Reader, name: str, client: str) -> list[endpoints.Endpoint]:
+def looked_up(reader: Reader, name: str, service: services.Service, client: str) -> endpoint_pb2.ClusterLoadAssignment:
+    """The message alone, for clusters that carry it inside and look its names up. A socket is nothing to look up."""
     parts = names.parse_cluster(name)
     assert parts is not None, name
+    return _assignment(name, [found for found in _endpoints(reader, parts, service, client) if not found.is_socket])
+
+
+def _endpoints(
+    reader: Reader, parts: names.ClusterName, service: services.Service, client: str
+) -> list[endpoints.Endpoint]:
     rule = reader.ask(rules.rule, parts.host, client)
     subset = rule.subset(parts.subset) if rule and parts.subset else None
     wanted = subset.labels if subset else ()
-    return [found for found in reader.ask(endpoints.endpoints, parts.host, parts.port) if found.has(wanted)]
+    every = reader.ask(endpoints.endpoints, parts.host, service.namespace, parts.port)
+    return [found for found in every if found.has(wanted)]
 
 
 def _assignment(name: str, found: list[endpoints.Endpoint]) -> endpoint_pb2.ClusterLoadAssignment:
@@ -53,8 +57,7 @@ def _assignment(name: str, found: list[endpoints.Endpoint]) -> endpoint_pb2.Clus
         total = 0
         for member in members:
             entry = group.lb_endpoints.add()
-            socket = entry.endpoint.address.socket_address
-            socket.address, socket.port_value = member.address, member.port
+            wire.set_address(entry.endpoint.address, member.address, member.port)
             entry.load_balancing_weight.value = member.weight
             if not member.healthy:
                 entry.health_status = health_check_pb2.UNHEALTHY

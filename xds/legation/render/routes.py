@@ -14,7 +14,7 @@ from envoy.config.route.v3 import route_pb2 as configuration_pb2
 
 from legation import names
 from legation.model import hosts, routing, services
-from legation.model.meta import Key
+from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader
 from legation.render import order, wire
@@ -80,57 +80,58 @@ def sidecar_ports(reader: Reader, scope: Scope) -> tuple[int, ...]:
 
 
 def _serves_http(reader: Reader, host: str, number: int, scope: Scope) -> bool:
-    service = reader.ask(services.service, host)
-    if service is None or not services.visible(service.export_to, service.namespace, scope.namespace):
-        return False
-    port = service.port(number)
+    service = reader.ask(services.service, host, scope.namespace)
+    port = service.port(number) if service is not None else None
     return port is not None and port.protocol.is_http
 
 
 def mesh_hosts(reader: Reader, port: int, scope: Scope) -> tuple[str, ...]:
-    """The hosts that may have a virtual host on a port, in a stable order (a unit).
-
-    As in Istio, a host that only a VirtualService knows is served on port 80.
-    """
-    found = set(reader.names(("port", port)))
-    if port == 80:
-        found |= set(reader.names(("bound", names.MESH_GATEWAY))) - set(reader.names(hosts.SERVICE))
-    return tuple(sorted(str(host) for host in found))
+    """The hosts that may have a virtual host on a port, in a stable order (a unit)."""
+    served = {str(host) for host in reader.names(("port", port))}
+    return tuple(sorted(served | reader.ask(routing.alone_by_port, scope.namespace).get(port, frozenset())))
 
 
 def mesh_host(reader: Reader, host: str, port: int, scope: Scope) -> VirtualHost | None:
     """The virtual host of a host for sidecars of a scope (a unit): the routes of the VirtualService that rules it, else
     one route to the service.
     """
-    service = reader.ask(services.service, host)
-    if service is not None and not _serves_http(reader, host, port, scope):
+    if services.known(reader, host):
+        if not _serves_http(reader, host, port, scope):
+            return None
+        ruling: Iterable[Object] = reader.ask(routing.in_mesh, host, scope.namespace)
+    else:
+        ruling = routing.alone(reader, host, port, scope.namespace)
+    service = reader.ask(services.service, host, scope.namespace)
+    defining = service.origins if service is not None else ()
+    for item in ruling:
+        if routes := list(_routes(RouteContext(reader, item, names.MESH_GATEWAY, port, scope))):
+            made = _virtual_host(host, port, _domains(reader, host, port, service, scope), routes)
+            return _piece(made, (*defining, item.key))
+    if service is None:
         return None
-    item = reader.ask(routing.in_mesh, host, scope.namespace)
-    routes = list(_routes(RouteContext(reader, item, names.MESH_GATEWAY, port, scope))) if item else []
-    if not routes and service is not None:
-        routes = [_default(names.outbound(host, port))]
-    if not routes:
-        return None
-    made = _virtual_host(host, port, _domains(reader, host, service, scope), routes)
-    return _piece(made, (*(service.origins if service else ()), *((item.key,) if item else ())))
+    default = [_default(names.outbound(host, port))]
+    return _piece(_virtual_host(host, port, _domains(reader, host, port, service, scope), default), defining)
 
 
-def _domains(reader: Reader, host: str, service: services.Service | None, scope: Scope) -> list[str]:
+def _domains(reader: Reader, host: str, port: int, service: services.Service | None, scope: Scope) -> list[str]:
     """Every name of a host that no other host has for its own, since Envoy refuses a table with a domain twice."""
     if service is None:
         return [host]
     names_of = services.short_names(service, scope.namespace, reader.mesh.domain)
-    return [
-        name
-        for name in names_of
-        if name == host or not (services.known(reader, name) or _is_younger(reader, name.strip("[]"), host))
-    ]
+    return [name for name in names_of if name == host or _may_have(reader, host, name, port, scope)]
 
 
-def _is_younger(reader: Reader, address: str, host: str) -> bool:
-    """Whether another, older service has the same address."""
-    same = reader.get("address", address) if hosts.is_ip(address) else ()
-    return bool(same) and host not in services.hosts_of(same[0], reader.mesh.domain)
+def _may_have(reader: Reader, host: str, name: str, port: int, scope: Scope) -> bool:
+    """Whether a host may be known by another name on a port: nobody has it for its own there, and of several services
+    with an address this is the first.
+    """
+    bare = name.strip("[]")
+    if services.known(reader, bare) or routing.is_alone(reader, bare, port, scope.namespace):
+        return False
+    if not hosts.is_ip(bare):
+        return True
+    same = (other for item in reader.get("address", bare) for other in services.hosts_of(item, reader.mesh.domain))
+    return host == next((other for other in same if _serves_http(reader, other, port, scope)), host)
 
 
 def _unknown_host(status: int, name: str) -> bytes:

@@ -37,7 +37,7 @@ def cluster_of(destination: Any, context: RouteContext) -> str:
     host = services.resolve(context.reader, destination.host, context.namespace)
     port = destination.port.number if destination.port is not None and destination.port.number else None
     if port is None:
-        service = context.reader.ask(services.service, host)
+        service = context.reader.ask(services.service, host, context.scope.namespace)
         only = service is not None and len(service.ports) == 1
         port = service.ports[0].number if service is not None and only else context.port
     return names.outbound(host, port, destination.subset or "")
