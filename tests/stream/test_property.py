@@ -33,13 +33,14 @@ class Envoy:
         self.versions = dict.fromkeys(TYPES, "")
         self.nonces = dict.fromkeys(TYPES, "")
         self.names: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
-        self.excused: dict[str, set[str]] = {url: set() for url in TYPES}
+        self.excuses: dict[str, dict[str, list[int]]] = {url: {} for url in TYPES}
         self.first = set(TYPES)
         self.doubted: set[str] = set()
         self.asked: set[str] = set()
         self.maybe: dict[str, set[str]] = {url: set() for url in TYPES}
         self.refused: set[tuple[str, str, str]] = set()
-        self.inbox: deque[Send] = deque()
+        self.inbox: deque[tuple[Send, int]] = deque()
+        self.said = 0
         self.outbox: deque[Requested] = deque()
 
     def connects(self) -> None:
@@ -57,21 +58,22 @@ class Envoy:
                 self._subscribe(url, names, set(names))
 
     def reads(self) -> None:
-        send = self.inbox.popleft()
+        send, heard = self.inbox.popleft()
         url = send.type_url
-        self._has_a_reason(send)
+        self._has_a_reason(send, heard)
         if url == CLUSTER:
             # Endpoints follow every cluster that is new or changed as far as the server can know, whatever becomes of it.
             unknown = url in self.first or url in self.doubted
-            self.excused[ENDPOINT] |= {
-                one.name for one in send.resources if unknown or self.has[url].get(one.name) != one
-            }
+            for one in send.resources:
+                if unknown or self.has[url].get(one.name) != one:
+                    self._excuses(ENDPOINT, one.name, 0)
         self.first.discard(url)
         self.doubted.discard(url)
         self.nonces[url] = send.nonce
         if any(POISON in str(one.body) for one in send.resources):
-            self.excused[url] |= {one.name for one in send.resources if len(send.resources) > 1 or send.removed}
-            self.excused[url] |= set(send.removed)
+            if len(send.resources) + len(send.removed) > 1:
+                for name in (*(one.name for one in send.resources), *send.removed):
+                    self._excuses(url, name, self.said + 1)
             self.refused |= {(url, one.name, one.version) for one in send.resources if len(send.resources) == 1}
             self.doubted.add(url)
             self.maybe[url] |= {one.name for one in send.resources}
@@ -85,7 +87,8 @@ class Envoy:
             self.has[url] = {name: one for name, one in before.items() if name not in send.removed} | listed
         if url in self.names:  # What is not asked for any more is ignored.
             self.has[url] = {name: one for name, one in self.has[url].items() if name in self.names[url]}
-        self.excused[url] -= listed.keys() | set(send.removed)
+        for name in listed.keys() | set(send.removed):
+            self.excuses[url][name] = [at for at in self.excuses[url].get(name, ()) if at > heard]
         self.maybe[url] -= listed.keys() | set(send.removed)
         self.versions[url] = send.version
         self._request(url, nonce=send.nonce)
@@ -103,11 +106,11 @@ class Envoy:
         self.names[url] = wanted
         for name in old:
             self.has[url].pop(name, None)
-            self.excused[url].discard(name)
         self._subscribe(url, new, old)
 
     def _subscribe(self, url: str, new: set[str], old: set[str]) -> None:
-        self.excused[url] |= new
+        for name in new:
+            self._excuses(url, name, self.said + 1)
         if self.variant is Variant.SOTW:
             self._request(url, nonce=self.nonces[url])
         else:
@@ -133,8 +136,13 @@ class Envoy:
     def _send(self, request: Requested) -> None:
         self.asked.add(request.type_url)
         self.outbox.append(request)
+        self.said += 1
 
-    def _has_a_reason(self, send: Send) -> None:
+    def _excuses(self, url: str, name: str, since: int) -> None:
+        """This may come although it is there: for a reason in the server's response, or in the client's n-th request."""
+        self.excuses[url].setdefault(name, []).append(since)
+
+    def _has_a_reason(self, send: Send, heard: int) -> None:
         url, has = send.type_url, self.has[send.type_url]
         names = [one.name for one in send.resources] + list(send.removed)
         assert len(names) == len(set(names)), "a name twice"
@@ -142,13 +150,14 @@ class Envoy:
         whole = self.variant is Variant.SOTW and url in WHOLE
         gone = has.keys() - {one.name for one in send.resources} if whole else set(send.removed) & has.keys()
         # After a refusal the server cannot know what of it is in force, so it may say what is the case already.
+        excused = {name for name, since in self.excuses[url].items() if any(at <= heard for at in since)}
         told = url in self.first or (whole and url in self.doubted) or self.maybe[url] & set(names)
-        assert told or news or gone or self.excused[url] & set(names), f"no reason for {send}"
+        assert told or news or gone or excused & set(names), f"no reason for {send}"
         if not whole:
-            idle = {one.name for one in send.resources} - news - self.excused[url] - self.maybe[url]
+            idle = {one.name for one in send.resources} - news - excused - self.maybe[url]
             assert not idle or url in self.first, f"sent again without a reason: {idle}"
             again = {one.name for one in send.resources if (url, one.name, one.version) in self.refused}
-            assert not again - self.excused[url], f"refused and sent again: {again}"
+            assert not again - excused, f"refused and sent again: {again}"
 
     def _refers_to_what_it_has(self) -> None:
         for url in (LISTENER, ROUTE):
@@ -170,6 +179,7 @@ class World:
         self.envoy = Envoy(variant)
         self.stream = Stream(variant, first, tag="0-")
         self.sent_at: dict[str, float] = {}
+        self.heard: dict[str, set[str]] = {}
         self.envoy.connects()
 
     def publishes(self, new: Snapshot) -> None:
@@ -194,12 +204,20 @@ class World:
         self.wake = None
         self.connected = self.now
         self.sent_at.clear()
+        self.heard.clear()
         self.envoy.connects()
 
     def hears(self) -> bool:
         if not self.envoy.outbox:
             return False
-        self.handles(self.envoy.outbox.popleft())
+        request = self.envoy.outbox.popleft()
+        url = request.type_url
+        if url in self.envoy.names:
+            before = set() if self.variant is Variant.SOTW else self.heard.get(url, set())
+            self.heard[url] = ((before | set(request.subscribe)) - set(request.unsubscribe)) | set(request.names)
+            if not self.heard[url]:
+                self.sent_at.pop(url, None)  # Nobody watches the type any more, so nobody need answer.
+        self.handles(request)
         return True
 
     def passes(self, seconds: float) -> None:
@@ -218,7 +236,7 @@ class World:
                     before = self.sent_at.get(command.type_url)
                     assert before is None or self.now - before >= 30, "two responses of one type are unanswered"
                     self.sent_at[command.type_url] = self.now
-                    self.envoy.inbox.append(command)
+                    self.envoy.inbox.append((command, self.envoy.said - len(self.envoy.outbox)))
                 case Accepted() | Rejected():
                     self.sent_at.pop(command.type_url, None)
                 case Wake():
@@ -235,6 +253,8 @@ class World:
             elif self.wake is not None:
                 self.passes(max(0.0, self.wake - self.now))
             else:
+                for excuses in self.envoy.excuses.values():
+                    excuses.clear()
                 return
         raise AssertionError("it never comes to rest")
 

@@ -21,6 +21,7 @@ from legation.transport.server import Server
 ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 STREAM = f"/{ADS}/StreamAggregatedResources"
 DELTA = f"/{ADS}/DeltaAggregatedResources"
+OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
 PATIENCE = 10.0
 
 
@@ -96,7 +97,7 @@ class Wire:
 
     def __init__(self, address: str, method: str = STREAM, node: str | None = "gateway-1") -> None:
         self.delta = method.rpartition("/")[2].startswith("Delta")
-        self.channel = grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self.call = self.channel.stream_stream(method)()
         self.node = node
 

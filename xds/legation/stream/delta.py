@@ -51,7 +51,7 @@ def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot,
         if content is not None:
             track.held[name] = content
         else:
-            track.doubts[name] = Doubt(None, None, present=True)
+            track.doubts[name] = Doubt(None, None, present=True, version=version)
         track.dirty.add(name)
         if target is None and track.row.lingers:
             track.lingering[name] = Lingering(content)

@@ -209,8 +209,7 @@ class Stream:
         """Send what of a type is due and need not wait; when to look again for what must."""
         due, gone = self._due(track)
         whole = self._dialect.whole(track.row)
-        again, without = self._suspects(track, due) if whole else ({}, [])
-        candidates = due | again
+        candidates = due | self._suspects(track, due) if whole else due
         lacking, wake = self._lacking(track, now) if candidates else ({}, NEVER)
         gated = {name for name, new in candidates.items() if _must_wait(track, name, new, lacking)}
         if not gated:
@@ -230,7 +229,7 @@ class Stream:
         if whole:
             resources = (*self._listed(track, left_out), *kept.values())
             sent.update((name, old) for name, old in kept.items() if name not in track.held)
-            gone = sorted({*gone, *without})
+            gone = sorted({*gone, *(track.doubts.keys() - sent.keys() - kept.keys())})
         self._nonces += 1
         flight = Flight(
             nonce=f"{self._tag}{self._nonces}",
@@ -262,6 +261,7 @@ class Stream:
             if not track.wants(name):
                 track.settled(name)
             elif target is not None:
+                track.recognise(name, target)
                 held = track.held.get(name)
                 same = held is not None and held.version == target.version and name not in track.forced
                 if same or track.refused.get(name) == target.version:
@@ -297,11 +297,10 @@ class Stream:
                 wake = min(wake, again)
         return lacking, wake
 
-    def _suspects(self, track: Track, due: Mapping[str, Resource]) -> tuple[dict[str, Resource], list[str]]:
+    def _suspects(self, track: Track, due: Mapping[str, Resource]) -> dict[str, Resource]:
         """A response that lists everything puts to the test again what is in doubt, like it or not."""
         table = self._snapshot.of(track.row.type_url)
-        doubtful = track.doubts.keys() - due.keys() - track.lingering.keys()
-        return {name: table[name] for name in doubtful & table.keys()}, list(doubtful - table.keys())
+        return {name: table[name] for name in track.doubts if name in table and name not in due}
 
     def _kept(self, track: Track, left_out: Mapping[str, Resource]) -> dict[str, Resource]:
         """What the client keeps for the time being: the old version of what must wait, and what lingers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from legation.snapshot.order import Row
@@ -48,12 +48,13 @@ class Doubt:
     """A client has something of this name, but not known is which version: one was refused, or it is from before.
 
     `content` is the likeliest (None: none, or not known), `refs` what any of the candidates refers to (None: not known),
-    `present` that it surely has one of them.
+    `present` that it surely has one of them, `version` the one that it says it has.
     """
 
     content: Resource | None
     refs: Refs | None
     present: bool
+    version: str = GONE
 
 
 @dataclass(slots=True)
@@ -125,6 +126,12 @@ class Track:
         """Does the client have some version of it, as far as it said so or was sent one and has not refused it?"""
         return name in self.held or (name in self.doubts and self.doubts[name].present)
 
+    def recognise(self, name: str, target: Resource) -> None:
+        """If this is the version that the client said it has, then that is what it has."""
+        if name in self.doubts and self.doubts[name].version == target.version:
+            del self.doubts[name]
+            self.held[name] = target
+
     def surely(self, name: str) -> Resource | None:
         """The last content that it took, or was sent and has not refused."""
         known = self.held.get(name)
@@ -138,11 +145,16 @@ class Track:
         return self.doubts[name].content if known is None and name in self.doubts else known
 
     def served(self) -> dict[str, Resource]:
-        """Everything of which it is known or likely that the client has it."""
-        kept = ((name, doubt.content) for name, doubt in self.doubts.items())
+        """Everything that it may have, in the likeliest version, and with the references of all the others."""
+        table = dict(self.held)
         flights = [flight for flight in (self.late, self.flight) if flight]
-        leaving = ((name, flight.before[name]) for flight in flights for name in flight.removed)
-        return {**{name: old for name, old in chain(kept, leaving) if old is not None}, **self.held}
+        for name in set(self.unsettled()):
+            before = [content for flight in flights if (content := flight.before.get(name)) is not None]
+            content = before[0] if before else self.likely(name)
+            if content is not None:
+                known = [refs for refs in self.possible(name) if refs is not None]
+                table[name] = replace(content, refs=frozenset().union(*known))
+        return table
 
     def waiting(self, name: str) -> bool:
         """Is a response that names it unanswered?"""

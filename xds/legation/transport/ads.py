@@ -98,6 +98,10 @@ class Conversation:
         deadline = self._loop.call_later(FIRST_REQUEST, self._silent)
         try:
             await self._write()
+            if reader.done():
+                reader.result()  # what went wrong there and is nobody's fault but ours goes to the server's log
+        except grpc.aio.InternalError:
+            pass  # the client is gone, in the middle of a message
         finally:
             deadline.cancel()
             if self._timer is not None:

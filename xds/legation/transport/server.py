@@ -119,7 +119,7 @@ class Server:
         groups = [open_ones[at : at + size] for at in range(0, len(open_ones), size)]
         for number, group in enumerate(groups):
             if number and drain:
-                await asyncio.sleep(drain / DRAIN_GROUPS)
+                await asyncio.sleep(drain / len(groups))
             for conversation in group:
                 conversation.close("UNAVAILABLE", "the server is shutting down")
         await stopping
