@@ -138,6 +138,23 @@ def test_each_looks_only_at_what_changed_and_says_what_that_was() -> None:
     assert set(later.since(before)) == {"a3", "a7"}, "from further back it is compared"
 
 
+def up_to(number: int) -> range:
+    return range(number)
+
+
+def test_a_union_is_the_same_object_until_it_differs() -> None:
+    world, _ = World().apply([pod("a", app="x"), pod("b", app="x"), pod("c", app="y")])
+    recall = Recall(world)
+    before = recall.ask(sizes).union(up_to)
+    assert before == {0, 1}
+    world = advance(recall, world, pod("c", app="z"))
+    assert recall.ask(sizes).union(up_to) is before
+    world = advance(recall, world, pod("d", app="x"))
+    assert recall.ask(sizes).union(up_to) == {0, 1, 2}
+    world = advance(recall, world, removed=(Key("Pod", "default", "d"), Key("Pod", "default", "a")))
+    assert recall.ask(sizes).union(up_to) == {0}
+
+
 def test_what_nobody_wants_any_longer_is_forgotten() -> None:
     world, _ = World().apply([pod("a", app="x")])
     recall = Recall(world)
@@ -163,6 +180,7 @@ def test_the_answer_is_that_of_a_memory_without_past(steps: list[list[tuple[str,
         recall.advance(world, facts)
         fresh = Recall(world)
         assert dict(recall.ask(sizes)) == dict(fresh.ask(sizes))
+        assert recall.ask(sizes).union(up_to) == fresh.ask(sizes).union(up_to)
         for app in "xyz":
             assert recall.ask(verdict, app) == fresh.ask(verdict, app)
         assert recall.ask(total, "x", "y") == fresh.ask(total, "x", "y")

@@ -7,6 +7,7 @@ the mesh, and no list of "which kind affects what" exists that could be wrong.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from legation.model.meta import Object
 from legation.model.world import ALL, Fact, Mesh, World
+from legation.overlay import Overlay
 
 T = TypeVar("T")
 
@@ -48,12 +50,16 @@ _serials = count(1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Each(Mapping[Any, T], Generic[T]):
-    """The results of one unit for many members: member → result, in the order of the members."""
+    """The results of one unit for many members: member → result, in the order of the members. Equal to itself only."""
 
-    results: Mapping[Any, T]
+    results: Overlay[Any, T]
     changed: frozenset[Any] = frozenset()
     after: int = 0
     serial: int = field(default_factory=lambda: next(_serials))
+    _unions: dict[Callable[[Any], Collection[Any]], _Union] = field(default_factory=dict)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __getitem__(self, key: Any) -> T:
         return self.results[key]
@@ -74,6 +80,49 @@ class Each(Mapping[Any, T], Generic[T]):
             return self.changed
         mine, other = self.results, earlier.results
         return {key for key in mine if mine[key] is not other.get(key)} | (other.keys() - mine.keys())
+
+    def union(self, select: Callable[[T], Collection[Any]]) -> frozenset[Any]:
+        """All that `select` finds in any of the results. It costs what changed, and is the same object if it did not."""
+        union = self._unions.get(select)
+        if union is None:
+            union = self._unions[select] = _Union()
+            union.move(((), select(result)) for result in self.results.values())
+        return union.items
+
+    def moved(self, results: Overlay[Any, T], changed: frozenset[Any]) -> Each[T]:
+        """The Each that follows this one, and takes its unions along."""
+        for select, union in self._unions.items():
+            union.move(
+                tuple(select(of[name]) if name in of else () for of in (self.results, results)) for name in changed
+            )
+        made = Each(results, changed, self.serial, _unions=dict(self._unions))
+        self._unions.clear()
+        return made
+
+
+@dataclass(slots=True)
+class _Union:
+    """A union of collections, with how many of them have each item."""
+
+    items: frozenset[Any] = frozenset()
+    counts: Counter[Any] = field(default_factory=Counter)
+
+    def move(self, changes: Iterable[tuple[Collection[Any], ...]]) -> None:
+        """Collections are replaced by others: (before, after)."""
+        touched: set[Any] = set()
+        for before, after in changes:
+            if before == after:
+                continue
+            less, more = frozenset(before), frozenset(after)
+            self.counts.subtract(less - more)
+            self.counts.update(more - less)
+            touched |= less ^ more
+        come = {item for item in touched if self.counts[item] > 0 and item not in self.items}
+        gone = {item for item in touched if self.counts[item] <= 0}
+        for item in gone:
+            del self.counts[item]
+        if come or not gone.isdisjoint(self.items):
+            self.items = (self.items - gone) | come
 
 
 _Unit = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -188,27 +237,23 @@ class Recall:
         list_of_members = (members, args)
         if before is None:
             wanted = self._current(list_of_members).value
-            results = {name: self._current((function, (name, *extra))).value for name in wanted}
-            self._link(unit, entry, set(), {list_of_members, *((function, (name, *extra)) for name in results)})
-            return Each(results)
+            first = {name: self._current((function, (name, *extra))).value for name in wanted}
+            self._link(unit, entry, set(), {list_of_members, *((function, (name, *extra)) for name in first)})
+            return Each(Overlay(first))
         differing = {asked_args[0] for _, asked_args in changed - {list_of_members}}
-        if list_of_members not in changed:
-            results = dict(before.results)
-        else:
+        gone: Collection[Any] = ()
+        results = before.results
+        if list_of_members in changed:
             wanted, old = self._current(list_of_members).value, before.results
-            results = {name: old.get(name) for name in wanted}
+            results = Overlay({name: old.get(name) for name in wanted})
             added, gone = results.keys() - old.keys(), old.keys() - results.keys()
             differing = (differing & results.keys()) | added
             for name in added:
                 self._current((function, (name, *extra)))
             asks = entry.asks | {(function, (name, *extra)) for name in added}
             self._link(unit, entry, set(), asks - {(function, (name, *extra)) for name in gone})
-            for name in differing:
-                results[name] = self._current((function, (name, *extra))).value
-            return Each(results, frozenset(differing | gone), before.serial)
-        for name in differing:
-            results[name] = self._current((function, (name, *extra))).value
-        return Each(results, frozenset(differing), before.serial)
+        results = results.altered({name: self._current((function, (name, *extra))).value for name in differing})
+        return before.moved(results, frozenset(differing.union(gone)))
 
     def _link(self, unit: _Unit, entry: _Entry, reads: set[Fact], asks: set[_Unit]) -> None:
         """Replaces what a unit depends on."""

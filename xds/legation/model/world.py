@@ -7,12 +7,14 @@ did not touch, and the change is told as facts, so that whoever read a fact know
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from legation.model import index
 from legation.model.meta import Key, Object
+from legation.overlay import Overlay
 
 
 class Fact(NamedTuple):
@@ -48,16 +50,18 @@ class World:
     """Every accepted document, by identity and by everything that is asked of it."""
 
     mesh: Mesh = Mesh()
-    objects: Mapping[Key, Object] = field(default_factory=dict)
-    tables: Mapping[Hashable, Mapping[Hashable, tuple[Object, ...]]] = field(default_factory=dict)
+    objects: Overlay[Key, Object] = field(default_factory=Overlay)
+    tables: Mapping[Hashable, Overlay[Hashable, tuple[Object, ...]]] = field(default_factory=dict)
 
     def get(self, table: Hashable, name: Hashable) -> tuple[Object, ...]:
         """The documents under a name, oldest first; none if there is no such name."""
-        return self.tables.get(table, {}).get(name, ())
+        rows = self.tables.get(table)
+        return rows.get(name, ()) if rows is not None else ()
 
     def names(self, table: Hashable) -> Collection[Hashable]:
         """The names that a table has, in no particular order."""
-        return self.tables.get(table, {}).keys()
+        rows = self.tables.get(table)
+        return rows.keys() if rows is not None else ()
 
     def apply(self, put: Iterable[Object], removed: Iterable[Key] = ()) -> tuple[World, frozenset[Fact]]:
         """The World after `put` and `removed`, and the facts that are different in it.
@@ -69,31 +73,53 @@ class World:
         new = {key: item for key, item in new.items() if self.objects.get(key) != item}
         if not new and not gone:
             return self, frozenset()
-        objects = {key: item for key, item in self.objects.items() if key not in gone} if gone else dict(self.objects)
-        objects.update(new)
         old = [*gone.values(), *(self.objects[key] for key in new if key in self.objects)]
-        entries: dict[tuple[Hashable, Hashable], tuple[set[Key], list[Object]]] = {}
+        entries: dict[tuple[Hashable, Hashable], tuple[dict[Key, Object], list[Object]]] = {}
         for item in old:
             for place in index.places(item, self.mesh.domain):
-                entries.setdefault(place, (set(), []))[0].add(item.key)
+                entries.setdefault(place, ({}, []))[0][item.key] = item
         for item in new.values():
             for place in index.places(item, self.mesh.domain):
-                entries.setdefault(place, (set(), []))[1].append(item)
-        tables = dict(self.tables)
-        copied: set[Hashable] = set()
+                entries.setdefault(place, ({}, []))[1].append(item)
+        changed: dict[Hashable, dict[Hashable, tuple[Object, ...]]] = {}
         facts: set[Fact] = set()
         for (table, name), (without, added) in entries.items():
-            if table not in copied:
-                copied.add(table)
-                tables[table] = dict(tables.get(table, {}))
-            rows: dict[Hashable, tuple[Object, ...]] = tables[table]  # type: ignore[assignment]
-            before = rows.get(name, ())
-            after = [item for item in before if item.key not in without] + added
+            before = self.get(table, name)
+            after = _merged(before, without, added)
             facts.add(Fact(table, name))
             if not before or not after:
                 facts.add(Fact(table, ALL))
-            if after:
-                rows[name] = tuple(sorted(after, key=lambda item: item.age)) if len(after) > 1 else tuple(after)
-            else:
-                rows.pop(name, None)
-        return World(self.mesh, objects, tables), frozenset(facts)
+            changed.setdefault(table, {})[name] = after
+        tables = {**self.tables, **{table: _altered(self.tables.get(table), rows) for table, rows in changed.items()}}
+        return World(self.mesh, self.objects.altered(new, gone), tables), frozenset(facts)
+
+
+def _altered(
+    table: Overlay[Hashable, tuple[Object, ...]] | None, rows: Mapping[Hashable, tuple[Object, ...]]
+) -> Overlay[Hashable, tuple[Object, ...]]:
+    """A table with other rows in it; empty ones are none."""
+    emptied = [name for name, row in rows.items() if not row]
+    return (table or Overlay()).altered({name: row for name, row in rows.items() if row}, emptied)
+
+
+def _merged(row: tuple[Object, ...], without: Mapping[Key, Object], added: Collection[Object]) -> tuple[Object, ...]:
+    """A row after some are taken out and others put in, oldest first. A few find their places in a long one."""
+    if len(without) + len(added) > _FEW or len(row) <= _FEW:
+        kept = [item for item in row if item.key not in without] + list(added)
+        return tuple(sorted(kept, key=_age)) if len(kept) > 1 else tuple(kept)
+    merged = list(row)
+    for key, item in without.items():
+        place = bisect_left(merged, item.age, key=_age)
+        while merged[place].key != key:
+            place += 1
+        del merged[place]
+    for item in added:
+        insort(merged, item, key=_age)
+    return tuple(merged)
+
+
+_FEW = 8
+
+
+def _age(item: Object) -> tuple[bool, float, str, str]:
+    return item.age

@@ -52,13 +52,22 @@ def _listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
 
 def cluster_names(reader: Reader, scope: Scope) -> frozenset[str]:
     """The clusters that a scope is given (a unit): a gateway those that its routes name, a sidecar the whole mesh."""
-    if scope.role is Role.GATEWAY:
-        configured = reader.each(routes.route_configuration, (scope,), routes.route_names, scope)
-        return frozenset(name for route in configured.values() for _, name in route.refs)
-    by_service = reader.each(clusters.of_service, (scope.namespace,), _service_hosts)
-    named = (name for of_service in by_service.values() for name in of_service)
-    configured = reader.each(routes.route_configuration, (scope,), routes.route_names, scope)
-    return frozenset(named) | {name for route in configured.values() for _, name in route.refs}
+    routed = frozenset(name for _, name in reader.ask(_routed, scope))
+    return routed if scope.role is Role.GATEWAY else routed | reader.ask(_offered, scope.namespace)
+
+
+def _routed(reader: Reader, scope: Scope) -> frozenset[Ref]:
+    """What the routes of a scope name (a unit)."""
+    return reader.each(routes.route_configuration, (scope,), routes.route_names, scope).union(_refs)
+
+
+def _refs(route: Resource) -> frozenset[Ref]:
+    return route.refs
+
+
+def _offered(reader: Reader, client: str) -> frozenset[str]:
+    """The clusters of all services, as a namespace sees them (a unit)."""
+    return reader.each(clusters.of_service, (client,), _service_hosts).union(frozenset)
 
 
 def _service_hosts(reader: Reader) -> frozenset[str]:

@@ -20,7 +20,7 @@ from legation.model.recall import Each, Reader
 from legation.render import order, wire
 from legation.render.context import RouteContext
 from legation.render.features import match, retries, timeout
-from legation.snapshot.snapshot import Resource
+from legation.snapshot.snapshot import Ref, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class VirtualHost:
     """A virtual host as a piece of its RouteConfiguration's bytes, the clusters that it names and what it came from."""
 
     body: bytes
-    clusters: frozenset[str]
+    digest: bytes
+    refs: frozenset[Ref]
     origins: tuple[Key, ...]
 
 
@@ -60,11 +61,19 @@ def _assembled(name: str, of: Each[VirtualHost | None], last: bytes) -> Resource
     head.validate_clusters.value = False  # else a route to a cluster that is still on its way refuses the whole table
     head.ignore_port_in_host_matching = True
     head.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
+    around = (wire.body(head), last)
     present = [virtual_host for virtual_host in of.results.values() if virtual_host is not None]
-    bodies = [virtual_host.body for virtual_host in present]
-    refs = frozenset((names.CLUSTER, cluster) for virtual_host in present for cluster in virtual_host.clusters)
-    origins = tuple(dict.fromkeys(key for virtual_host in present for key in virtual_host.origins))
-    return wire.of_bytes(names.ROUTE, name, b"".join((wire.body(head), *bodies, last)), refs, origins)
+    parts = [around[0], *[virtual_host.body for virtual_host in present], last]
+    digests = [*map(wire.digest, around), *[virtual_host.digest for virtual_host in present]]
+    return wire.of_parts(names.ROUTE, name, parts, digests, of.union(_refs), of.union(_origins))
+
+
+def _refs(virtual_host: VirtualHost | None) -> frozenset[Ref]:
+    return virtual_host.refs if virtual_host is not None else frozenset()
+
+
+def _origins(virtual_host: VirtualHost | None) -> tuple[Key, ...]:
+    return virtual_host.origins if virtual_host is not None else ()
 
 
 # --- the mesh -----------------------------------------------------------------------------------------------------
@@ -227,4 +236,6 @@ def _piece(made: route_pb2.VirtualHost, origins: tuple[Key, ...]) -> VirtualHost
         clusters.update(cluster.name for cluster in route.route.weighted_clusters.clusters)
         if route.route.cluster:
             clusters.add(route.route.cluster)
-    return VirtualHost(wire.delimited(_VIRTUAL_HOSTS, wire.body(made)), frozenset(clusters), origins)
+    body = wire.delimited(_VIRTUAL_HOSTS, wire.body(made))
+    refs = frozenset((names.CLUSTER, cluster) for cluster in clusters)
+    return VirtualHost(body, wire.digest(body), refs, tuple(dict.fromkeys(origins)))

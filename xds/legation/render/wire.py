@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
+
 from envoy.config.core.v3 import address_pb2, config_source_pb2
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
@@ -44,7 +47,12 @@ def set_address(made: address_pb2.Address, address: str, port: int) -> None:
 
 def delimited(field: int, value: bytes) -> bytes:
     """A length-delimited field of the protobuf wire format: key, length, value."""
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+    return _head(field, len(value)) + value
+
+
+def digest(value: bytes) -> bytes:
+    """What tells a part from any other: 64 bits of BLAKE2b."""
+    return blake2b(value, digest_size=8).digest()
 
 
 def as_resource(
@@ -52,14 +60,24 @@ def as_resource(
 ) -> Resource:
     """A message as a Resource."""
     type_url = names.TYPE_PREFIX + message.DESCRIPTOR.full_name
-    return of_bytes(type_url, name, body(message), refs, origins)
+    return resource(type_url, name, delimited(1, type_url.encode()) + delimited(2, body(message)), refs, origins)
 
 
-def of_bytes(
-    type_url: str, name: str, message: bytes, refs: frozenset[Ref] = frozenset(), origins: tuple[Key, ...] = ()
+def of_parts(
+    type_url: str,
+    name: str,
+    parts: Sequence[bytes],
+    digests: Iterable[bytes],
+    refs: frozenset[Ref],
+    origins: Collection[Key],
 ) -> Resource:
-    """A serialised message as a Resource, wrapped as the Any that is sent."""
-    return resource(type_url, name, delimited(1, type_url.encode()) + delimited(2, message), refs, origins)
+    """The parts of a message as a Resource, joined once and not looked at: its version comes from the parts' `digest`s."""
+    head = delimited(1, type_url.encode()) + _head(2, sum(map(len, parts)))
+    return Resource(type_url, name, b"".join((head, *parts)), digest(b"".join(digests)).hex(), refs, origins)
+
+
+def _head(field: int, size: int) -> bytes:
+    return _varint(field << 3 | 2) + _varint(size)
 
 
 def _varint(number: int) -> bytes:

@@ -5,11 +5,12 @@ Versions are content hashes, so that two replicas, and a server before and after
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from legation.names import Key
+from legation.overlay import Overlay
 
 Ref = tuple[str, str]
 """Another resource, by type URL and name."""
@@ -28,7 +29,7 @@ class Resource:
     body: bytes
     version: str
     refs: frozenset[Ref] = frozenset()
-    origins: tuple[Key, ...] = ()
+    origins: Collection[Key] = ()
 
 
 def resource(type_url: str, name: str, body: bytes, refs: Iterable[Ref] = (), origins: Iterable[Key] = ()) -> Resource:
@@ -79,36 +80,25 @@ def evolve(
 ) -> tuple[Snapshot, Change]:
     """The Snapshot after `put` and `removed`, sharing what did not change, and the names that really differ.
 
-    Its cost follows the change (and, for each type touched, a shallow copy of the name table).
+    Its cost follows the change.
     """
-    tables: dict[str, dict[str, Resource]] = {}
-    sums: dict[str, int] = {}
-    changed: dict[str, set[str]] = {}
-
-    def table(type_url: str) -> dict[str, Resource]:
-        if type_url not in tables:
-            tables[type_url] = dict(old.of(type_url))
-            sums[type_url] = int(old.version(type_url), 16)
-        return tables[type_url]
-
+    wanted: dict[str, dict[str, Resource | None]] = {}
     for type_url, name in removed:
-        gone = table(type_url).pop(name, None)
-        if gone is not None:
-            sums[type_url] -= _weight(gone)
-            changed.setdefault(type_url, set()).add(name)
+        wanted.setdefault(type_url, {})[name] = None
     for new in put:
-        before = table(new.type_url).get(new.name)
-        tables[new.type_url][new.name] = new
-        if before is None or before.version != new.version:
-            sums[new.type_url] += _weight(new) - (_weight(before) if before else 0)
-            changed.setdefault(new.type_url, set()).add(new.name)
-    versions = {type_url: f"{total % _MODULUS:032x}" for type_url, total in sums.items()}
-    made = Snapshot({**old.resources, **tables}, {**old.versions, **versions}, revision or old.revision)
-    return made, {
-        type_url: frozenset(name for name in names if _differs(old, made, type_url, name))
-        for type_url, names in changed.items()
-        if any(_differs(old, made, type_url, name) for name in names)
-    }
+        wanted.setdefault(new.type_url, {})[new.name] = new
+    tables, versions, change = dict(old.resources), dict(old.versions), dict[str, frozenset[str]]()
+    for type_url, named in wanted.items():
+        table = old.of(type_url)
+        more = {name: new for name, new in named.items() if new is not None}
+        less = [name for name, new in named.items() if new is None and name in table]
+        differing = [name for name, new in named.items() if _version(new) != _version(table.get(name))]
+        before = (table[name] for name in differing if name in table)
+        tables[type_url] = (table if isinstance(table, Overlay) else Overlay(table)).altered(more, less)
+        versions[type_url] = adjusted(old.version(type_url), (more[name] for name in differing if name in more), before)
+        if differing:
+            change[type_url] = frozenset(differing)
+    return Snapshot(tables, versions, revision or old.revision), change
 
 
 def adjusted(version: str, more: Iterable[Resource], less: Iterable[Resource]) -> str:
@@ -121,9 +111,8 @@ _MODULUS = 1 << 128
 _EMPTY = "0" * 32
 
 
-def _differs(old: Snapshot, new: Snapshot, type_url: str, name: str) -> bool:
-    before, after = old.of(type_url).get(name), new.of(type_url).get(name)
-    return (before.version if before else None) != (after.version if after else None)
+def _version(of: Resource | None) -> str | None:
+    return of.version if of is not None else None
 
 
 def _weight(of: Resource) -> int:
