@@ -18,6 +18,7 @@ from legation.cli.options import (
     Asker,
     deployments,
     existing,
+    ip,
     mesh,
     option,
     paint,
@@ -54,7 +55,7 @@ def validate(paths: tuple[str, ...], output: str, strict: bool, follow_outside: 
 @option("--namespace", default="default", help="The proxy's namespace.")
 @option("--label", multiple=True, callback=pairs, help="A label of the proxy, KEY=VALUE.")
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
-@option("--bind", default="127.0.0.1", help="The address of a sidecar's own listeners.")
+@option("--bind", callback=ip, default="127.0.0.1", help="The address of a sidecar's own listeners.")
 @option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="The form of the resources.")
 @deployments()
 def render(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +55,43 @@ def address(_: click.Context, parameter: click.Parameter, written: str | None) -
     if not host or not port.isdigit() or int(port) > 65535:
         raise click.BadParameter(f"{written!r} is not HOST:PORT", param=parameter)
     return host.strip("[]"), int(port)
+
+
+def xds_addresses(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> tuple[str, ...]:
+    """`HOST:PORT` or `unix:PATH`, several times."""
+    for text in written:
+        host, _sign, port = text.rpartition(":")
+        is_address = bool(host) and port.isdigit() and int(port) < 65536  # gRPC takes a larger one modulo 65536
+        if not (text.removeprefix("unix:") if text.startswith("unix:") else is_address):
+            raise click.BadParameter(f"{text!r} is not HOST:PORT or unix:PATH", param=parameter)
+    return written
+
+
+def ip(_: click.Context, parameter: click.Parameter, written: str) -> str:
+    """An IP address."""
+    try:
+        ip_address(written)
+    except ValueError:
+        raise click.BadParameter(f"{written!r} is not an IP address", param=parameter) from None
+    return written
+
+
+def seconds(_: click.Context, parameter: click.Parameter, written: float | None) -> float | None:
+    """A span of time that a loop can wait for."""
+    if written is not None and not 0.01 <= written <= 86400:
+        raise click.BadParameter(f"{written:g} is not from 0.01 to 86400 seconds", param=parameter)
+    return written
+
+
+def is_local(listening: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if listening.startswith("unix:"):
+        return True
+    host = listening.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 ROLE = click.Choice([role.value for role in Role])

@@ -16,7 +16,7 @@ import click
 from legation import bootstrap, names
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
-from legation.cli.options import existing, option, paint
+from legation.cli.options import address, existing, is_local, option, paint
 from legation.ingest import state
 from legation.local import workloads
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
@@ -56,22 +56,35 @@ class Local:
 @click.command()
 @click.argument("directory", default=".")
 @option("--sidecar", multiple=True, help="One more sidecar, NAME.NAMESPACE.")
-@option("--http", default="127.0.0.1:15014", help="Health, metrics and the page; another port if it is taken.")
+@option(
+    "--http",
+    callback=address,
+    default="127.0.0.1:15014",
+    help="Health, metrics and the page; another port if it is taken.",
+)
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
-def run(directory: str, sidecar: tuple[str, ...], http: str, state_dir: str | None, variant: str) -> None:
+def run(
+    directory: str, sidecar: tuple[str, ...], http: tuple[str, int] | None, state_dir: str | None, variant: str
+) -> None:
     """Run the YAML in DIRECTORY on this machine: a server, a gateway, a sidecar, and stand-ins for what is not here."""
     existing((directory,))
     for name in sidecar:
         if name.count(".") != 1 or not all(name.split(".")):
             raise click.UsageError(f"{name!r} is not NAME.NAMESPACE")
-    host, _, port = http.rpartition(":")
-    if not workloads.is_free(host, int(port)):
-        port = "0"
+        own, _, namespace = name.partition(".")
+        try:
+            bootstrap.bootstrap(bootstrap.Options(Role.SIDECAR, own, namespace))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    if http is not None and not is_local(f"{http[0]}:{http[1]}"):
+        raise click.UsageError(f"{http[0]} is beyond this machine, and what run starts is for this one")
+    if http is not None and not workloads.is_free(*http):
+        http = (http[0], 0)
     kept = None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory((directory,))
     with tempfile.TemporaryDirectory(prefix="legation-") as folder:
         socket = f"unix:{folder}/xds"
-        settings = Settings((directory,), (socket,), (host, int(port)), kept, drain=0.2)
+        settings = Settings((directory,), (socket,), http, kept, drain=0.2)
         try:
             asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:

@@ -5,27 +5,49 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
 
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts
-from legation.cli.options import address, deployments, existing, logging_to_stderr, mesh, option, paint
+from legation.cli.options import (
+    address,
+    deployments,
+    existing,
+    is_local,
+    logging_to_stderr,
+    mesh,
+    option,
+    paint,
+    seconds,
+    xds_addresses,
+)
 from legation.ingest import state
 
 
 @click.command()
 @click.argument("directories", nargs=-1, required=True)
-@option("--xds", multiple=True, default=("127.0.0.1:15010",), help="Where proxies connect, HOST:PORT or unix:PATH.")
+@option(
+    "--xds",
+    multiple=True,
+    callback=xds_addresses,
+    default=("127.0.0.1:15010",),
+    help="Where proxies connect, HOST:PORT or unix:PATH.",
+)
 @option("--http", callback=address, default="127.0.0.1:15014", help="Health, metrics and the page, HOST:PORT or none.")
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--allow-empty", is_flag=True, help="An empty directory is meant.")
 @option("--ignore-security-kinds", is_flag=True, help="Start although a document that protects is not in force.")
 @option("--insecure-any-address", is_flag=True, help="Allow plaintext xDS and HTTP beyond loopback.")
 @option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
-@option("--poll", type=float, default=None, help="Look at the files every so many seconds instead of being told.")
+@option(
+    "--poll",
+    type=float,
+    callback=seconds,
+    default=None,
+    help="Look at the files every so many seconds instead of being told.",
+)
 @deployments()
 def serve(
     directories: tuple[str, ...],
@@ -43,7 +65,7 @@ def serve(
     logging_to_stderr(verbose=False)
     if not insecure_any_address:
         for listening in [*xds, *([f"{http[0]}:{http[1]}"] if http else [])]:
-            if not _is_local(listening):
+            if not is_local(listening):
                 raise click.UsageError(
                     f"{listening} is plaintext beyond loopback; say --insecure-any-address if it is meant"
                 )
@@ -78,13 +100,3 @@ async def _serve(settings: Settings) -> None:
             console = f", http://{app.http[0]}:{app.http[1]}" if app.http else ""
             click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {', '.join(app.xds)}{console}")
             await asyncio.Event().wait()
-
-
-def _is_local(listening: str) -> bool:
-    if listening.startswith("unix:"):
-        return True
-    host = listening.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
