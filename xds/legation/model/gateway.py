@@ -39,6 +39,7 @@ from legation.model.values import (
     shown,
     wrong,
 )
+from legation.model.workload_entry import MAX_SOCKET
 from legation.problems import Severity
 
 HTTP_PROTOCOLS: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
@@ -208,6 +209,9 @@ def _listens(raw: Raw) -> Iterator[Finding]:
         yield Finding(("port", "number"), "port 0 is only for Unix sockets", "write the port, 1 to 65535")
     elif socket and port:
         yield Finding(("port", "number"), "a Unix socket has no port", "write `number: 0`")
+    if socket and len(str(bind).removeprefix("unix://").encode()) > MAX_SOCKET:
+        said = f"the path of a Unix socket has at most {MAX_SOCKET} bytes"
+        yield Finding(("bind",), said, "move the socket up")
 
 
 def _secured(raw: Raw) -> Iterator[Finding]:

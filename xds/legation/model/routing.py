@@ -130,7 +130,7 @@ def servers(reader: Reader, scope: Scope) -> tuple[Server, ...]:
             gateway=f"{item.key.namespace}/{item.key.name}",
             number=server.port.number,
             real_port=scope.real_port(server.port.number),
-            bind="" if server.bind == ALL_ADDRESSES else server.bind or "",
+            bind="" if server.bind == ALL_ADDRESSES else hosts.address(server.bind or ""),
             protocol=services.protocol_of_field(server.port.protocol),
             hosts=tuple(dict.fromkeys(_server_host(host, item.key.namespace) for host in server.hosts)),
             origin=item.key,

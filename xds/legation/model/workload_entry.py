@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Field
 from legation.model.base import EMPTY, AnyOf, Finding, Model, NotYet, Raw, Rule, given
 from legation.model.values import Labels, Map, PortNumber, Str, Uint32, fault_of_host, is_ip, shown, wrong
 
+MAX_SOCKET: Final = 107
+"""Bytes of a Unix socket's path: Linux takes no more, and Envoy refuses the cluster."""
 _PORT_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?\Z")
 
 
@@ -26,6 +28,8 @@ def _address(text: str) -> str:
             raise wrong(f'"{shown(text)}": the path of a Unix socket is absolute', "write unix:///an/absolute/path")
         if path.endswith("/"):
             raise wrong(f'"{shown(text)}" is a directory', "name the socket in it")
+        if len(path.encode()) > MAX_SOCKET:
+            raise wrong(f'"{shown(text)}": a socket\'s path has at most {MAX_SOCKET} bytes', "move the socket up")
     elif text and not is_ip(text) and (fault := fault_of_host(text, wildcard=False)):
         hint = "write the host alone; ports have a field of their own" if re.search(r":[0-9]+\Z", text) else ""
         raise wrong(f'"{shown(text)}" {fault}', hint or "write an IP address, a host name or unix:///a/path")
