@@ -11,7 +11,7 @@ import yaml
 
 from legation import bootstrap as bootstraps
 from legation import names, pipeline
-from legation.cli import reports
+from legation.cli import reports, second_opinion
 from legation.cli.options import (
     CAPTURE,
     ROLE,
@@ -27,9 +27,10 @@ from legation.cli.options import (
 )
 from legation.ingest import files, kinds
 from legation.ingest import schema as schemas
+from legation.local.envoy import EnvoyMissing
 from legation.model.proxy import GATEWAY_LABELS, Capture, Role
 from legation.model.recall import Recall
-from legation.problems import Severity
+from legation.problems import Severity, in_order
 from legation.render import printed
 
 
@@ -38,12 +39,20 @@ from legation.render import printed
 @option("-o", "--output", type=click.Choice(list(reports.FORMATS)), default="text", help="The form of the report.")
 @option("--strict", is_flag=True, help="Warnings count as errors.")
 @option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
+@option("--envoy", is_flag=True, help="Ask the real Envoy too, for every gateway and a sidecar per namespace.")
 @deployments()
-def validate(paths: tuple[str, ...], output: str, strict: bool, follow_outside: bool, deployments: str) -> None:
+def validate(
+    paths: tuple[str, ...], output: str, strict: bool, follow_outside: bool, envoy: bool, deployments: str
+) -> None:
     """Check files and directories (`-`: standard input) without a server: every problem, with file, line and column."""
     tree = files.read_tree(existing(paths), follow_outside=follow_outside)
     admitted = pipeline.accept(tree, mesh(deployments))
     found = pipeline.problems(tree, admitted, Recall(admitted.world))
+    if envoy:
+        try:
+            found = in_order([*found, *second_opinion.problems(admitted)])
+        except EnvoyMissing as error:
+            raise click.ClickException(str(error)) from None
     click.echo(reports.FORMATS[output](found, admitted.count), nl=False)
     worst = min((problem.severity for problem in found), default=Severity.INFO)
     sys.exit(1 if worst is Severity.ERROR or (strict and worst is Severity.WARNING) else 0)
