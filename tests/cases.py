@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from legation import names, pipeline
 from legation.ingest.documents import split
-from legation.ingest.files import RawFile, RootState, Tree
+from legation.ingest.files import RawFile, RootState, Tree, read_tree
 from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
 from legation.model.world import Mesh
 from legation.pipeline import Compiled
@@ -18,7 +18,8 @@ from legation.render import printed
 from legation.snapshot.snapshot import Snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
-STORIES = Path(__file__).parent.parent / "configs"
+STORIES = tuple(sorted(path for path in (Path(__file__).parent.parent / "configs").iterdir() if path.is_dir()))
+"""The folders of `configs/`."""
 TABLES = {
     "listeners": names.LISTENER,
     "routes": names.ROUTE,
@@ -92,6 +93,13 @@ def _compiled(case: Case) -> Compiled:
 def compiled(case: Case, files: dict[str, str] | None = None) -> Compiled:
     """A case, compiled; from other files than its own if they are given."""
     return _compiled(case) if files is None else pipeline.compile(tree(files), case.proxy, case.mesh)
+
+
+@cache
+def story(folder: Path, role: str) -> Compiled:
+    """A folder of `configs/`, for a proxy as `legation run` starts it."""
+    who = proxy({"role": role, "port_map": {80: 8080, 443: 8443}})
+    return pipeline.compile(read_tree([str(folder)]), who, Mesh(deployments_are_hosts=True))
 
 
 CASES = tuple(Case(path.parent) for path in sorted(GOLDEN.glob("*/*/input.yaml")))
