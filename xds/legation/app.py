@@ -176,7 +176,8 @@ class App:
         """Hands what was read to the admission; `paths` are those that were asked for, None for all there are."""
         asked = self._files if paths is None else self._files & set(paths)
         gone = {path for path in asked if path not in tree.files and not tree.unknown(path)}
-        self._files = (self._files - gone) | set(tree.files)
+        self._files -= gone
+        self._files.update(tree.files)
         self._tree_problems = tree.problems
         return self._step(pipeline.understood(tree), gone)
 

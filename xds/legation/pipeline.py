@@ -41,8 +41,7 @@ def problems(tree: files.Tree, admitted: Admission, recall: Recall) -> list[Prob
 
 def analysed(recall: Recall, admitted: Admission) -> list[Problem]:
     """What the documents in service say about each other, with its place in the files."""
-    found = recall.ask(analysis.everything)
-    return [placed(finding, admitted) for every in found.values() for finding in every]
+    return [placed(finding, admitted) for finding in recall.ask(analysis.everything).union(tuple)]
 
 
 def placed(finding: analysis.Finding, admitted: Admission) -> Problem:

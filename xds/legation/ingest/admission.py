@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 from legation.ingest import decode, documents, kinds
@@ -53,6 +54,11 @@ class File:
     problems: tuple[Problem, ...] = ()
     complete: bool = True
     blank: bool = False
+
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Those of the file and those of its documents."""
+        of_documents = (version.problems for versions in self.versions.values() for version in versions)
+        return (*self.problems, *chain.from_iterable(of_documents))
 
 
 def understand(path: str, text: str | None, unreadable: Problem | None = None) -> File:
@@ -102,6 +108,9 @@ class Admission:
         self._roots = () if allow_empty else tuple(roots)
         self._files: dict[str, File] = {}
         self._claims: dict[Key, dict[str, tuple[Version, ...]]] = {}
+        # What is wrong is looked at after every change, and is little: files with problems, documents with rivals.
+        self._faulty: dict[str, tuple[Problem, ...]] = {}
+        self._contested: set[Key] = set()
         self._undecided: set[Key] = set(self.accepted)
         self._waits_for_file: dict[Key, frozenset[str]] = {}
         self._calm_at = 0.0
@@ -118,15 +127,8 @@ class Admission:
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong with the files now."""
-        of_files = (problem for file in self._files.values() for problem in file.problems)
-        of_claims = (
-            problem
-            for claims in self._claims.values()
-            for versions in claims.values()
-            for version in versions
-            for problem in version.problems
-        )
-        return [*of_files, *of_claims, *self._twice(), *self.held()]
+        of_files = (problem for problems in self._faulty.values() for problem in problems)
+        return [*of_files, *self._twice(), *self.held()]
 
     @property
     def count(self) -> int:
@@ -217,6 +219,12 @@ class Admission:
             for key, versions in file.versions.items():
                 self._claims.setdefault(key, {})[path] = versions
             touched |= file.versions.keys()
+        self._faulty.pop(path, None)
+        if file is not None and (problems := file.all_problems()):
+            self._faulty[path] = problems
+        for key in touched:
+            rivals = sum(map(len, self._claims.get(key, {}).values()))
+            (self._contested.add if rivals > 1 else self._contested.discard)(key)
         return touched
 
     def _wanted(self, key: Key) -> Version | None:
@@ -325,10 +333,9 @@ class Admission:
         return any(key.kind in kinds_needed for key, note in self._notes.items() if note.code in (HELD, LEFT_OUT))
 
     def _twice(self) -> Iterable[Problem]:
-        for key, claims in self._claims.items():
+        for key in self._contested:
+            claims = self._claims[key]
             everywhere = [version for path in sorted(claims) for version in claims[path]]
-            if len(everywhere) == 1:
-                continue
             wanted = self._wanted(key)
             assert wanted is not None
             for version in everywhere:
