@@ -324,6 +324,28 @@ KUBERNETES = [
     Case("config", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: ⮞1}\n", "data.a", "a text", '"1"'),
 ]
 
+def meshwide(spec: str) -> str:
+    return about("MeshConfig", spec, "mesh.istio.io/v1alpha1")
+
+
+MESH = [
+    Case("field", meshwide("⮞conectTimeout: 3s"), "spec.conectTimeout", "unknown field", "connectTimeout"),
+    Case("below", meshwide("defaultConfig: {gatewayTopology: {⮞numTrusted: 1}}"), "spec.defaultConfig.gatewayTopology.numTrusted", "unknown field", "numTrustedProxies"),
+    Case("trust domain", meshwide("trustDomain: ⮞a_b"), "spec.trustDomain", "no host name", "cluster.local"),
+    Case("statistics", meshwide("outboundClusterStatName: ⮞'%SRVICE%'"), "spec.outboundClusterStatName", "stands for nothing", "SERVICE_FQDN"),
+    Case("half a word", meshwide("outboundClusterStatName: ⮞'%SERVICE'"), "spec.outboundClusterStatName", "a lone %", "%SERVICE%"),
+    Case("log command", meshwide("accessLogFile: /dev/stdout\naccessLogFormat: ⮞'%PTH%'"), "spec.accessLogFormat", "no command", "%PATH%"),
+    Case("log as JSON", meshwide("accessLogFile: /dev/stdout\naccessLogEncoding: JSON\naccessLogFormat: ⮞'%PATH%'"), "spec.accessLogFormat", "JSON object", "{"),
+    Case("log nowhere", meshwide("⮞accessLogFormat: '%PATH%'"), "spec.accessLogFormat", "nothing is logged", "accessLogFile", WARNING, "IST0133"),
+    Case("curves", meshwide("meshMTLS: {⮞ecdhCurves: [P-256]}"), "spec.meshMTLS.ecdhCurves", "cannot be chosen", "remove"),
+    Case("exported", meshwide("defaultServiceExportTo: [⮞'a/b']"), "spec.defaultServiceExportTo[0]", "no namespace", "for all"),
+    Case("both localities", meshwide("localityLbSetting: {enabled: true}\n⮞zoneAwareLbSetting: {enabled: true}"), "spec.zoneAwareLbSetting", "exclude each other", "keep"),
+    Case("empty baseline", meshwide("⮞defaultTrafficPolicy: {}"), "spec.defaultTrafficPolicy", "must be given", "connectionPool"),
+    Case("threads", meshwide("defaultConfig: {⮞concurrency: 2}"), "spec.defaultConfig.concurrency", "when a proxy starts", "--concurrency", WARNING, "IST0133"),
+    Case("agent", meshwide("defaultConfig: {⮞holdApplicationUntilProxyStarts: true}"), "spec.defaultConfig.holdApplicationUntilProxyStarts", "not supported yet", "do not count on it", WARNING, "LEG0301"),
+    Case("in Kubernetes", meshwide("⮞ingressClass: x"), "spec.ingressClass", "Kubernetes only", "do not count on it", WARNING, "LEG0301"),
+]
+
 IDENTITY = [
     Case("no kind", "⮞apiVersion: v1\nmetadata: {name: x}\n", "kind", "missing", "write", ERROR, "LEG0201"),
     Case("kind's type", "apiVersion: v1\nkind: ⮞[a]\nmetadata: {name: x}\n", "kind", "a text", "write", ERROR, "LEG0201"),
@@ -361,7 +383,7 @@ IDENTITY = [
 
 CASES = {
         "schema": SCHEMA, "duration": DURATIONS, "vs": VIRTUAL_SERVICE, "gateway": GATEWAY, "dr": DESTINATION_RULE,
-        "se": SERVICE_ENTRY, "workload": WORKLOADS, "k8s": KUBERNETES, "identity": IDENTITY,
+        "se": SERVICE_ENTRY, "workload": WORKLOADS, "k8s": KUBERNETES, "mesh": MESH, "identity": IDENTITY,
     }
 """All of them, by what they are about."""
 

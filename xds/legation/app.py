@@ -50,6 +50,12 @@ class Settings:
     ignore_security_kinds: bool = False
     poll: float | None = None
     drain: float = 2.0
+    mesh_config: str | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Everything that is read and watched: the roots, and the file of the mesh's configuration."""
+        return (*self.roots, self.mesh_config) if self.mesh_config is not None else self.roots
 
 
 class Refused(Exception):
@@ -75,7 +81,7 @@ class App:
         self._metrics = Metrics.on(registry)
         self._registry = registry
         self.fleet = Fleet(World(settings.mesh), self._metrics, self._on_refusal)
-        self.admission = Admission(World(settings.mesh), settings.roots, allow_empty=settings.allow_empty)
+        self.admission = Admission(World(settings.mesh), settings.sources, allow_empty=settings.allow_empty)
         self._known: dict[Problem, None] = {}
         self._files: set[str] = set()
         self._tree_problems: tuple[Problem, ...] = ()
@@ -106,7 +112,7 @@ class App:
             self.http = (settings.http[0], console.port)
         self._metrics.follow(self.proxies)
         accepted = self._open_state(stack)
-        changes = watch.watch(settings.roots, poll=settings.poll, follow_outside=settings.follow_outside)
+        changes = watch.watch(settings.sources, poll=settings.poll, follow_outside=settings.follow_outside)
         stack.push_async_callback(changes.aclose)
         await anext(changes)  # the watch stands: what changes while we read comes as news
         decision = await _in_thread(lambda: self._load(accepted))
@@ -122,8 +128,10 @@ class App:
         gc.disable()
         try:
             settings = self.settings
-            self.admission = Admission(World(settings.mesh), settings.roots, accepted, allow_empty=settings.allow_empty)
-            tree = files.read_tree(settings.roots, follow_outside=settings.follow_outside)
+            self.admission = Admission(
+                World(settings.mesh), settings.sources, accepted, allow_empty=settings.allow_empty
+            )
+            tree = files.read_tree(settings.sources, follow_outside=settings.follow_outside)
             decision = self._admit(tree, None)
             unprotected = self.admission.unprotected()
             if unprotected and not accepted and not settings.ignore_security_kinds:
@@ -136,7 +144,9 @@ class App:
     def _open_state(self, stack: contextlib.AsyncExitStack) -> list[Version]:
         if self.settings.state is None:
             return []
-        self._state = state.State.open(self.settings.state, [Path(root) for root in self.settings.roots if root != "-"])
+        self._state = state.State.open(
+            self.settings.state, [Path(root) for root in self.settings.sources if root != "-"]
+        )
         stack.callback(self._state.close)
         stack.callback(self._writer.shutdown)
         restored, rows = [], self._state.load()
@@ -162,7 +172,7 @@ class App:
     async def _take(self, change: watch.Changed) -> None:
         for problem in change.problems:
             self._told(problem, True)
-        roots, outside = self.settings.roots, self.settings.follow_outside
+        roots, outside = self.settings.sources, self.settings.follow_outside
         if change.rescan:
             again = [root for root in roots if root != "-"]  # standard input has ended
             tree = await asyncio.to_thread(files.read_tree, again, follow_outside=outside)
@@ -179,7 +189,7 @@ class App:
         self._files -= gone
         self._files.update(tree.files)
         self._tree_problems = tree.problems
-        return self._step(pipeline.understood(tree), gone)
+        return self._step(pipeline.understood(tree, self.settings.mesh_config), gone)
 
     def _step(self, found: Iterable[File], gone: Iterable[str]) -> Decision:
         decision = self.admission.step(found, gone, monotonic())

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,15 +23,21 @@ from legation.render import resources
 from legation.snapshot.snapshot import Snapshot
 
 
-def understood(tree: files.Tree) -> list[File]:
-    """The files of a tree, understood."""
-    return [admission.understand(raw.path, raw.text, raw.problem) for raw in tree.files.values()]
+def understood(tree: files.Tree, mesh_config: str | None = None) -> list[File]:
+    """The files of a tree, understood; `mesh_config` is the path of the one that holds the mesh's configuration."""
+    place = os.path.realpath(mesh_config) if mesh_config is not None else ""
+    return [
+        admission.understand(
+            raw.path, raw.text, raw.problem, is_mesh_config=bool(place) and os.path.realpath(raw.path) == place
+        )
+        for raw in tree.files.values()
+    ]
 
 
-def accept(tree: files.Tree, mesh: Mesh) -> Admission:
+def accept(tree: files.Tree, mesh: Mesh, mesh_config: str | None = None) -> Admission:
     """What a server that starts with nothing else would take into service, after all its patience."""
     admitted = Admission(World(mesh), roots=())
-    admitted.step(understood(tree), (), now=-math.inf)
+    admitted.step(understood(tree, mesh_config), (), now=-math.inf)
     return admitted
 
 
@@ -70,9 +77,11 @@ class Compiled:
     admitted: Admission
 
 
-def compile(tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh()) -> Compiled:  # noqa: A001 (it is one)
+def compile(  # noqa: A001 (it is one)
+    tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None
+) -> Compiled:
     """The whole way for one proxy."""
-    admitted = accept(tree, mesh)
+    admitted = accept(tree, mesh, mesh_config)
     recall = Recall(admitted.world)
     scope = proxy.scope(label_keys(admitted.world))
     rendered, _ = resources.render(recall, scope, resources.Rendered(Snapshot()), revision="")

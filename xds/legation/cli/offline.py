@@ -20,6 +20,7 @@ from legation.cli.options import (
     existing,
     ip,
     mesh,
+    mesh_config,
     option,
     paint,
     pairs,
@@ -40,13 +41,21 @@ from legation.render import printed
 @option("--strict", is_flag=True, help="Warnings count as errors.")
 @option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
 @option("--envoy", is_flag=True, help="Ask the real Envoy too, for every gateway and a sidecar per namespace.")
+@mesh_config()
 @deployments()
 def validate(
-    paths: tuple[str, ...], output: str, strict: bool, follow_outside: bool, envoy: bool, deployments: str
+    paths: tuple[str, ...],
+    output: str,
+    strict: bool,
+    follow_outside: bool,
+    envoy: bool,
+    mesh_config: str | None,
+    deployments: str,
 ) -> None:
     """Check files and directories (`-`: standard input) without a server: every problem, with file, line and column."""
-    tree = files.read_tree(existing(paths), follow_outside=follow_outside)
-    admitted = pipeline.accept(tree, mesh(deployments))
+    sources = (*existing(paths), mesh_config) if mesh_config else existing(paths)
+    tree = files.read_tree(sources, follow_outside=follow_outside)
+    admitted = pipeline.accept(tree, mesh(deployments), mesh_config)
     found = pipeline.problems(tree, admitted, Recall(admitted.world))
     if envoy:
         try:
@@ -66,6 +75,7 @@ def validate(
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
 @option("--bind", callback=ip, default="127.0.0.1", help="The address of a sidecar's own listeners.")
 @option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="The form of the resources.")
+@mesh_config()
 @deployments()
 def render(
     directory: str,
@@ -75,12 +85,14 @@ def render(
     map_port: dict[int, int],
     bind: str,
     output: str,
+    mesh_config: str | None,
     deployments: str,
 ) -> None:
     """Print the Envoy resources that such a proxy gets. Documents with errors are left out, and told."""
     asker = Asker(role, namespace, label, map_port, bind)
     (directory,) = existing((directory,))
-    compiled = pipeline.compile(files.read_tree((directory,)), asker.proxy(), mesh(deployments))
+    sources = (directory, mesh_config) if mesh_config else (directory,)
+    compiled = pipeline.compile(files.read_tree(sources), asker.proxy(), mesh(deployments), mesh_config)
     content = {
         table: [printed.message(found) for _, found in sorted(compiled.snapshot.of(type_url).items())]
         for table, type_url in _TABLES.items()

@@ -123,6 +123,20 @@ def mesh(deployments: str) -> Mesh:
     return Mesh(deployments_are_hosts=deployments == "dns")
 
 
+def mesh_config() -> Callable[[F], F]:
+    """`--mesh-config`, for what holds for the whole mesh."""
+    return option(
+        "--mesh-config", default=None, metavar="FILE", callback=_existing_file,
+        help="What holds for the whole mesh: Istio's MeshConfig. [default: the ConfigMap istio-system/istio]",
+    )  # fmt: skip
+
+
+def _existing_file(_: click.Context, parameter: click.Parameter, written: str | None) -> str | None:
+    if written is not None and not Path(written).is_file():
+        raise click.BadParameter(f"there is no file {written}", param=parameter)
+    return written
+
+
 def deployments(default: str = "dns") -> Callable[[F], F]:
     """`--deployments`, for whoever has Deployments and no pods."""
     return option(

@@ -16,7 +16,7 @@ import click
 from legation import bootstrap, names
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
-from legation.cli.options import address, existing, is_local, option, paint
+from legation.cli.options import address, existing, is_local, mesh_config, option, paint
 from legation.ingest import state
 from legation.local import workloads
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
@@ -64,8 +64,14 @@ class Local:
 )
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
+@mesh_config()
 def run(
-    directory: str, sidecar: tuple[str, ...], http: tuple[str, int] | None, state_dir: str | None, variant: str
+    directory: str,
+    sidecar: tuple[str, ...],
+    http: tuple[str, int] | None,
+    state_dir: str | None,
+    variant: str,
+    mesh_config: str | None,
 ) -> None:
     """Run the YAML in DIRECTORY on this machine: a server, a gateway, a sidecar, and stand-ins for what is not here."""
     existing((directory,))
@@ -84,7 +90,7 @@ def run(
     kept = None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory((directory,))
     with tempfile.TemporaryDirectory(prefix="legation-") as folder:
         socket = f"unix:{folder}/xds"
-        settings = Settings((directory,), (socket,), http, kept, drain=0.2)
+        settings = Settings((directory,), (socket,), http, kept, drain=0.2, mesh_config=mesh_config)
         try:
             asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:

@@ -18,6 +18,7 @@ from legation.cli.options import (
     is_local,
     logging_to_stderr,
     mesh,
+    mesh_config,
     option,
     paint,
     seconds,
@@ -48,6 +49,7 @@ from legation.ingest import state
     default=None,
     help="Look at the files every so many seconds instead of being told.",
 )
+@mesh_config()
 @deployments()
 def serve(
     directories: tuple[str, ...],
@@ -59,6 +61,7 @@ def serve(
     insecure_any_address: bool,
     follow_outside: bool,
     poll: float | None,
+    mesh_config: str | None,
     deployments: str,
 ) -> None:
     """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
@@ -79,6 +82,7 @@ def serve(
         follow_outside=follow_outside,
         ignore_security_kinds=ignore_security_kinds,
         poll=poll,
+        mesh_config=mesh_config,
     )
     try:
         asyncio.run(_serve(settings))

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Final
 
-from legation.ingest import decode, documents, kinds
+from legation.ingest import decode, documents, kinds, mesh_config
 from legation.ingest.documents import At, Document
 from legation.model import analysis
 from legation.model.meta import Key, Object
@@ -61,14 +61,20 @@ class File:
         return (*self.problems, *chain.from_iterable(of_documents))
 
 
-def understand(path: str, text: str | None, unreadable: Problem | None = None) -> File:
-    """A file's text, understood as far as it goes. Never raises."""
+def understand(
+    path: str, text: str | None, unreadable: Problem | None = None, *, is_mesh_config: bool = False
+) -> File:
+    """A file's text, understood as far as it goes; `is_mesh_config` says that what has no kind is a MeshConfig. Never
+    raises.
+    """
     if text is None:
         return File(path, problems=(unreadable,) if unreadable else (), complete=False)
     reading = documents.read(path, text)
     versions: dict[Key, tuple[Version, ...]] = {}
     problems, complete = list(reading.problems), reading.complete
-    for document in reading.documents:
+    found_documents, unread = mesh_config.unwrapped(reading.documents, is_mesh_config)
+    problems, complete = problems + unread, complete and not unread
+    for document in found_documents:
         key = decode.identify(document)
         item, found = decode.decode(document)
         if key is None:

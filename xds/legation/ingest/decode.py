@@ -118,7 +118,8 @@ class _Report:
             self._object = _called(self.document)
         line, column = self.document.position(path, at)
         self.failed = self.failed or severity is Severity.ERROR
-        made = Problem(severity, code, message, self.document.file, line, column, self._object, dotted(path), hint)
+        written = dotted(self.document.written(path))
+        made = Problem(severity, code, message, self.document.file, line, column, self._object, written, hint)
         if made not in self.problems:
             self.problems.append(made)
 

@@ -41,7 +41,8 @@ class Document:
 
     `file` is the path as the user gave it, `line` the document's first line in it (from 1), `text` the document's own
     text. `inside` is where the value stands within the text: `()`, or `("items", 3)` for an item of a List. `sound` is
-    False where the text can be read but must not be trusted: a key is in it twice.
+    False where the text can be read but must not be trusted: a key is in it twice. The other way round, a text may be a
+    part of the value only, the one at `around`; and every line of it may begin behind a `margin`.
     """
 
     file: str
@@ -50,16 +51,23 @@ class Document:
     value: Mapping[str, Any] = field(repr=False)
     inside: Path = ()
     sound: bool = True
+    around: Path = ()
+    margin: int = 0
+
+    def written(self, path: Path) -> Path:
+        """The path of an entry as the text has it."""
+        size = len(self.around)
+        return path[size:] if path[:size] == self.around else ()
 
     def position(self, path: Path, at: At = At.VALUE) -> tuple[int, int]:
         """Line and column (from 1) of an entry in the file; of the nearest parent, by its key, if it is not there."""
         marks = _marks(self.text)
-        whole = self.inside + path
+        whole = self.inside + self.written(path)
         while whole and whole not in marks:
             whole, at = whole[:-1], At.KEY
         key, value = marks.get(whole, ((0, 0), (0, 0)))
         line, column = key if at is At.KEY else value
-        return self.line_of_text + line, column + 1
+        return self.line_of_text + line, column + 1 + self.margin
 
     @property
     def line_of_text(self) -> int:
@@ -69,7 +77,7 @@ class Document:
     @property
     def source(self) -> str:
         """A text that reads as this document alone."""
-        return self.text if not self.inside else json.dumps(self.value, indent=1)
+        return self.text if not self.inside and not self.around else json.dumps(self.value, indent=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from legation.model.kubernetes import (
     Secret,
     Service,
 )
+from legation.model.mesh_config import MeshConfig
 from legation.model.proxy_config import ProxyConfig
 from legation.model.service_entry import ServiceEntry
 from legation.model.sidecar import Sidecar
@@ -76,6 +77,7 @@ KINDS: Final = (
     Kind(NETWORKING, _ALL, "Sidecar", Sidecar),
     Kind(NETWORKING, ("v1beta1",), "ProxyConfig", ProxyConfig),
     Kind(NETWORKING, ("v1alpha3",), "EnvoyFilter"),
+    Kind("mesh.istio.io", ("v1alpha1",), "MeshConfig", MeshConfig, supported=True, namespaced=False),
     Kind(SECURITY, _SECURITY, "AuthorizationPolicy", protects=True),
     Kind(SECURITY, _SECURITY, "RequestAuthentication", protects=True),
     Kind(SECURITY, _SECURITY, "PeerAuthentication", protects=True),
