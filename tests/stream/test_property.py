@@ -87,6 +87,8 @@ class Envoy:
             self.has[url] = {name: one for name, one in before.items() if name not in send.removed} | listed
         if url in self.names:  # What is not asked for any more is ignored.
             self.has[url] = {name: one for name, one in self.has[url].items() if name in self.names[url]}
+        # What was something else meanwhile, or gone, may be offered once more as it was.
+        self.refused = {one for one in self.refused if one[0] != url or one[1] not in {*listed, *send.removed}}
         for name in listed.keys() | set(send.removed):
             self.excuses[url][name] = [at for at in self.excuses[url].get(name, ()) if at > heard]
         self.maybe[url] -= listed.keys() | set(send.removed)

@@ -158,7 +158,8 @@ class Stream:
             return
         track.accept(flight, now)
         commands.append(Accepted(url, flight.version, flight.nonce, resources, flight.removed))
-        self._retry({(url, name) for name, new in flight.sent.items() if _differs(flight.before[name], new)})
+        if track.row.first:
+            self._retry({(url, name) for name, new in flight.sent.items() if _differs(flight.before[name], new)})
 
     def _retry(self, taken: set[Ref]) -> None:
         """What was refused may have been so for want of what was just taken (a route that is checked for its clusters)."""

@@ -90,6 +90,10 @@ class Conversation:
             types=self._stream.status() if self._stream else {},
         )
 
+    def served(self) -> Snapshot:
+        """See `control.Session`."""
+        return self._stream.served() if self._stream is not None else self.previous
+
     # The server's side.
 
     async def run(self) -> None:

@@ -26,6 +26,9 @@ class Session(Protocol):
     def status(self) -> ProxyStatus:
         """What the client has, now."""
 
+    def served(self) -> Snapshot:
+        """All that the client may have, now: the `previous` for when it comes back. Its cost follows what it has."""
+
 
 class Control(Protocol):
     """The application, as seen from a stream. All calls come on the event loop."""
