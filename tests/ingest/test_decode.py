@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from decode_cases import CASES, ERROR, IDENTITIES, MARK, ROUTE, Case, rule, vs
+from decode_cases import CASES, ERROR, IDENTITIES, MARK, ROUTE, Case, vs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from legation.ingest import documents
 from legation.ingest.decode import decode, identify
 from legation.ingest.kinds import KINDS
-from legation.ingest.marks import Plan, Shape, descend, plan
+from legation.ingest.marks import Plan, Shape, descend, plan, walk
+from legation.model.base import Model, NotYet
 from legation.model.meta import Key, Object
 from legation.problems import Problem
 
@@ -218,13 +219,18 @@ def test_an_item_of_a_list_has_its_own_lines() -> None:
     assert (problem.line, problem.column, problem.path) == (8, 8, "data.k")
 
 
+class Inside(Model):
+    part: Annotated[str | None, NotYet()] = None
+
+
+class Around(Model):
+    inside: Annotated[Inside | None, NotYet()] = None
+    beside: Inside | None = None
+
+
 def test_what_is_not_supported_is_told_once() -> None:
-    problems = problems_of(
-        rule(
-            "trafficPolicy: {portLevelSettings: [{port: {number: 1}, loadBalancer: {consistentHash: {useSourceIp: true}}}]}"
-        )
-    )
-    assert [problem.path for problem in problems] == ["spec.trafficPolicy.portLevelSettings"]
+    found = walk(Around, {"inside": {"part": "a"}, "beside": {"part": "a"}}, ("spec",)).findings
+    assert [finding.path for finding in found] == [("spec", "inside"), ("spec", "beside", "part")]
 
 
 WHOLE = """

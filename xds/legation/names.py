@@ -78,3 +78,31 @@ def sidecar_http_route(port: int) -> str:
 def virtual_host(host: str, port: int) -> str:
     """`reviews.default.svc.cluster.local:9080`, IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+WORKLOAD_CERTIFICATE = "default"
+"""The secret with the proxy's own certificate and key."""
+MESH_AUTHORITIES = "ROOTCA"
+"""The secret with the authorities of the mesh."""
+
+
+def credential(name: str) -> str:
+    """The certificate and key of a Secret."""
+    return f"kubernetes://{name}"
+
+
+def credential_authorities(name: str) -> str:
+    """The authorities that belong to a Secret."""
+    return f"kubernetes://{name}-cacert"
+
+
+def certificate_files(certificate: str, key: str) -> str:
+    """A certificate and its key in files on the proxy's host."""
+    return f"file-cert:{certificate}~{key}"
+
+
+def authorities_file(path: str) -> str:
+    """Authorities in a file on the proxy's host."""
+    return f"file-root:{path}"

@@ -68,8 +68,7 @@ def dangling(reader: Reader, item: Object) -> Iterator[Reference]:
             case "host", (host,):
                 resolved = services.known(reader, host) or _matches_wildcard(reader, host)
             case "subset", (host, subset):
-                rule = reader.ask(rules.rule, host, item.key.namespace)
-                resolved = rule is not None and rule.subset(subset) is not None
+                resolved = rules.names_subset(reader, host, subset, item.key.namespace)
             case "gateway", (name,):
                 resolved = bool(reader.get("Gateway", tuple(name.split("/"))))
             case _:
@@ -123,8 +122,8 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
             hint = f"did you mean {near}?" if near else "add a Service or a ServiceEntry for it"
             return f"no service has the host {host}; {what}", hint
         case "subset", (host, subset):
-            rule = reader.ask(rules.rule, host, item.key.namespace)
-            known = ", ".join(known.name for known in rule.subsets) if rule else ""
+            rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, item.key.namespace))
+            known = ", ".join(known.name for known in rule.subsets)
             hint = f"its subsets are: {known}" if known else f"write a DestinationRule for {host} with that subset"
             return f"{host} has no subset {subset}; requests are answered 503", hint
         case _, (name,):

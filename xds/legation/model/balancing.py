@@ -20,17 +20,23 @@ from legation.model.base import (
     Unique,
     given,
     inner,
+    items,
+    texts,
 )
+from legation.model.proxy import TOPOLOGY
+from legation.model.traffic import is_header
 from legation.model.values import (
     Bool,
     Duration,
     DurationOrZero,
     Filled,
     Float,
+    Line,
     Map,
-    Str,
     Uint32,
     Uint64,
+    is_label_key,
+    is_label_value,
     shown,
     wrong,
 )
@@ -43,7 +49,7 @@ class RingHash(Model):
     """The least number of places on it; 1024 if left out."""
 
 
-_LARGEST_TABLE: Final = 5000011
+_LARGEST_TABLE: Final = 5000010
 
 
 def _prime(size: int) -> int:
@@ -55,16 +61,31 @@ def _prime(size: int) -> int:
 class MagLev(Model):
     """Consistent hashing by table."""
 
-    table_size: Annotated[Uint64, Field(lt=_LARGEST_TABLE), AfterValidator(_prime)] | None = None
+    table_size: Annotated[Uint64, Field(le=_LARGEST_TABLE), AfterValidator(_prime)] | None = None
     """The size of the table, a prime; 65537 if left out."""
+
+
+def _header(name: str) -> str:
+    if not is_header(name):
+        raise wrong(f'"{shown(name)}" is no name of a header', "use letters, digits and '-'")
+    return name
+
+
+def _token(name: str) -> str:
+    if not is_header(name):
+        raise wrong(f'"{shown(name)}" is no name of a cookie or of its attribute', "use letters, digits, '-' and '_'")
+    return name
+
+
+Token = Annotated[Filled, AfterValidator(_token)]
 
 
 class CookieAttribute(Model):
     """An attribute of a cookie."""
 
-    name: Filled
+    name: Token
     """Its name, such as `SameSite`."""
-    value: Str = ""
+    value: Line = ""
     """Its value."""
 
 
@@ -74,9 +95,9 @@ class HTTPCookie(Model):
     rules = (Unique("attributes", by="name"),)
     example = "{name: session, ttl: 0s}"
 
-    name: Filled
+    name: Token
     """Its name."""
-    path: Str = ""
+    path: Line = ""
     """The path that it is set for."""
     ttl: DurationOrZero | None = None
     """How long it lives if the proxy makes it; 0s for a session. Left out, the proxy makes none."""
@@ -102,13 +123,13 @@ class ConsistentHashLB(Model):
     )
     example = "{httpHeaderName: x-user}"
 
-    http_header_name: Filled | None = None
+    http_header_name: Annotated[Filled, AfterValidator(_header)] | None = None
     """Alike by a header."""
     http_cookie: HTTPCookie | None = None
     """Alike by a cookie."""
     use_source_ip: Bool | None = None
     """Alike by the caller's address."""
-    http_query_parameter_name: Filled | None = None
+    http_query_parameter_name: Line | None = None
     """Alike by a query parameter."""
     ring_hash: RingHash | None = None
     """By ring, which is how it is done if left out."""
@@ -126,14 +147,50 @@ def _shares(raw: Raw) -> Iterator[Finding]:
         yield Finding(("to",), f"the shares sum to {sum(shares)}, not to 100", "change them to 100 in all", at_key=True)
 
 
+def _place(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) > 3 or "" in parts:
+        raise wrong(f'"{shown(text)}" is no locality', "write region, region/zone or region/zone/subzone")
+    if "*" in text.removesuffix("*") or (text.endswith("*") and parts[-1] != "*"):
+        raise wrong(f'"{shown(text)}" is no locality: `*` stands for whole parts, at the end', "write region/*")
+    return text
+
+
+Place = Annotated[Filled, AfterValidator(_place)]
+"""A region, a zone or a subzone: `eu`, `eu/eu-1`, `eu/*`."""
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a place is inside the other."""
+    return all(a == b or "*" in (a, b) for a, b in zip(one.split("/"), other.split("/"), strict=False))
+
+
+def _no_overlap(raw: Raw) -> Iterator[Finding]:
+    places = [place for place in inner(raw, "to") if isinstance(place, str)]
+    for number, place in enumerate(places):
+        for before in places[:number]:
+            if _overlap(before, place):
+                said = f'"{shown(place)}" overlaps with "{shown(before)}"'
+                yield Finding(("to", place), said, "name every locality once", at_key=True)
+
+
+def _one_origin(raw: Raw) -> Iterator[Finding]:
+    written = [(n, entry["from"]) for n, entry in items(raw, "distribute") if isinstance(entry.get("from"), str)]
+    for number, (place, origin) in enumerate(written):
+        for _, before in written[:number]:
+            if _overlap(before, origin):
+                said = f'"{shown(origin)}" overlaps with "{shown(before)}", which is written before it'
+                yield Finding(("distribute", place, "from"), said, "let every entry be for localities of its own")
+
+
 class Distribute(Model):
     """How traffic from one locality is spread."""
 
-    rules = (_shares,)
+    rules = (_shares, _no_overlap)
 
-    from_: Filled
+    from_: Place
     """Where it comes from: `region/zone/subzone`, `*` for any tail."""
-    to: Map[Filled, Annotated[Uint32, Field(ge=1, le=100)]]
+    to: Map[Place, Annotated[Uint32, Field(ge=1, le=100)]]
     """Where it goes: localities with their shares, 100 in all."""
 
 
@@ -157,29 +214,57 @@ class Failover(Model):
     """The region that takes over."""
 
 
+def _entry(text: str) -> str:
+    key, sign, value = text.partition("=")
+    if not is_label_key(key) or (sign and not is_label_value(value)):
+        raise wrong(f'"{shown(text)}" is no label', "write a label's key, or key=value")
+    return text
+
+
+Entry = Annotated[Filled, AfterValidator(_entry)]
+"""A label of which the proxy's own value counts, or `key=value`."""
+
+
+def _place_twice(raw: Raw) -> Iterator[Finding]:
+    if given(raw, "failover"):
+        for number, entry in texts(raw, "failoverPriority"):
+            if entry.partition("=")[0] in TOPOLOGY:
+                said = f"`failover` looks at where endpoints run already, so {shown(entry)} cannot be a label here"
+                yield Finding(("failoverPriority", number), said, "remove it, or `failover`")
+
+
 class LocalityLoadBalancerSetting(Model):
     """How localities share the traffic, or take over from each other."""
 
-    rules = (OneOf(("distribute", "failover")), OneOf(("distribute", "failoverPriority")))
+    rules = (OneOf(("distribute", "failover")), OneOf(("distribute", "failoverPriority")), _place_twice, _one_origin)
 
     distribute: tuple[Distribute, ...] = ()
     """How traffic is spread, by where it comes from."""
     failover: tuple[Failover, ...] = ()
     """Which region takes over from which."""
-    failover_priority: tuple[Filled, ...] = ()
+    failover_priority: tuple[Entry, ...] = ()
     """Labels in order: endpoints that share the first ones with the proxy are preferred."""
     enabled: Bool | None = None
     """Whether it is on."""
 
 
+def _place_by_label(raw: Raw) -> Iterator[Finding]:
+    for number, entry in texts(raw, "failoverPriority"):
+        if entry.partition("=")[0] in TOPOLOGY:
+            said = f"where endpoints run counts already, so {shown(entry)} cannot be a label here"
+            yield Finding(("failoverPriority", number), said, "remove it")
+
+
 class ZoneAwareLoadBalancerSetting(Model):
     """Traffic stays in the proxy's zone as long as that zone can carry its share."""
+
+    rules = (_place_by_label,)
 
     enabled: Bool | None = None
     """Whether it is on."""
     failover: tuple[Failover, ...] = ()
     """Which region takes over from which."""
-    failover_priority: tuple[Filled, ...] = ()
+    failover_priority: tuple[Entry, ...] = ()
     """Labels in order: endpoints that share the first ones with the proxy are preferred."""
     min_cluster_size: Annotated[Uint64, Field(ge=1)] | None = None
     """With fewer endpoints it is off."""
@@ -204,6 +289,8 @@ class WarmupConfiguration(Model):
     """How the share grows: 1 (if left out) is linear."""
 
 
+_ZONES: Final = "the region is preferred, and its zones share the traffic by their endpoints"
+
 Simple = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
 
 
@@ -219,13 +306,13 @@ class LoadBalancerSettings(Model):
 
     simple: Annotated[Simple | None, Deprecated("LEAST_REQUEST", values=frozenset({"LEAST_CONN"}))] = None
     """By a plain rule; LEAST_REQUEST if left out."""
-    consistent_hash: Annotated[ConsistentHashLB | None, NotYet("LEAST_REQUEST is used")] = None
+    consistent_hash: ConsistentHashLB | None = None
     """Requests that are alike go to the same endpoint."""
-    locality_lb_setting: Annotated[LocalityLoadBalancerSetting | None, NotYet()] = None
+    locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """How localities share the traffic, or take over from each other."""
-    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, NotYet()] = None
+    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, NotYet(_ZONES)] = None
     """Traffic stays in the proxy's zone."""
-    warmup_duration_secs: Annotated[Duration | None, NotYet(), Deprecated("warmup")] = None
+    warmup_duration_secs: Annotated[Duration | None, Deprecated("warmup")] = None
     """How long until new endpoints have all of their share."""
-    warmup: Annotated[WarmupConfiguration | None, NotYet()] = None
+    warmup: WarmupConfiguration | None = None
     """New endpoints get their share little by little."""

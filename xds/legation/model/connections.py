@@ -6,9 +6,10 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from legation.model.base import (
     AnyOf,
@@ -24,20 +25,35 @@ from legation.model.values import (
     Count,
     Duration,
     DurationOrZero,
+    Filled,
     Int,
     Str,
     Uint32,
+    shown,
+    wrong,
 )
+
+_LONGEST: Final = 32767
+
+
+def _probing(wait: timedelta) -> timedelta:
+    if wait.total_seconds() > _LONGEST:
+        raise wrong(f"{wait.total_seconds():g}s is more than a socket can be told", f"the longest time is {_LONGEST}s")
+    return wait
+
+
+Probing = Annotated[Duration, AfterValidator(_probing)]
+"""A time between probes; sockets count it in whole seconds, up to nine hours."""
 
 
 class TcpKeepalive(Model):
     """How dead connections are found."""
 
-    probes: Uint32 = 0
+    probes: Annotated[Uint32, Field(le=127)] = 0
     """Probes without an answer after which a connection is dead."""
-    time: Duration | None = None
+    time: Probing | None = None
     """How long a connection is idle before the first probe."""
-    interval: Duration | None = None
+    interval: Probing | None = None
     """The time between probes."""
 
 
@@ -167,6 +183,22 @@ def _client_tls(raw: Raw) -> Iterator[Finding]:
                 yield Finding((field,), said, "remove one of the two", at_key=True)
 
 
+def _server_name(text: str) -> str:
+    if len(text.encode()) > 255:
+        raise wrong(f'"{shown(text)}" is longer than 255 bytes', "name a host")
+    return text
+
+
+def _path(text: str) -> str:
+    if "~" in text:
+        raise wrong(f'"{shown(text)}" has a `~`, which nobody expands here', "write the whole path")
+    return text
+
+
+FilePath = Annotated[Str, AfterValidator(_path)]
+"""A file on the proxy's host."""
+
+
 class ClientTLSSettings(Model):
     """How connections to a service are encrypted."""
 
@@ -175,17 +207,17 @@ class ClientTLSSettings(Model):
 
     mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = "DISABLE"
     """Who proves what: SIMPLE the service, MUTUAL both."""
-    client_certificate: Str = ""
+    client_certificate: FilePath = ""
     """The path of the client certificate's chain, on the proxy's host."""
-    private_key: Str = ""
+    private_key: FilePath = ""
     """The path of its key."""
     ca_certificates: Str = ""
     """The path of the authorities that the service's certificate comes from; the system's if left out."""
     credential_name: Str = ""
     """The Secret with certificate, key and authorities."""
-    subject_alt_names: tuple[Str, ...] = ()
+    subject_alt_names: tuple[Filled, ...] = ()
     """Names, one of which the service's certificate must have."""
-    sni: Str = ""
+    sni: Annotated[Str, AfterValidator(_server_name)] = ""
     """The name that is asked for."""
     insecure_skip_verify: Bool | None = None
     """Whether any certificate of the service is accepted."""

@@ -86,9 +86,6 @@ class PortTrafficPolicy(Model):
     """How connections are encrypted."""
 
 
-_PLAIN: Final = "connections go out as they come in, in clear text or not"
-
-
 def _failover_needs_detection(raw: Raw) -> Iterator[Finding]:
     setting = inner(raw, "loadBalancer", "localityLbSetting")
     for field in ("failover", "failoverPriority"):
@@ -110,19 +107,19 @@ class TrafficPolicy(Model):
 
     load_balancer: LoadBalancerSettings | None = None
     """How the endpoint of a request is chosen."""
-    connection_pool: Annotated[ConnectionPoolSettings | None, NotYet("connections have no bounds")] = None
+    connection_pool: ConnectionPoolSettings | None = None
     """Bounds of the connections."""
-    outlier_detection: Annotated[OutlierDetection | None, NotYet("failing endpoints are used")] = None
+    outlier_detection: OutlierDetection | None = None
     """Endpoints that fail are left alone for a while."""
-    tls: Annotated[ClientTLSSettings | None, NotYet(_PLAIN)] = None
+    tls: ClientTLSSettings | None = None
     """How connections are encrypted."""
-    port_level_settings: Annotated[tuple[PortTrafficPolicy, ...], NotYet(), Field(max_length=4096)] = ()
+    port_level_settings: Annotated[tuple[PortTrafficPolicy, ...], Field(max_length=4096)] = ()
     """What holds for single ports."""
-    tunnel: Annotated[TunnelSettings | None, NotYet()] = None
+    tunnel: Annotated[TunnelSettings | None, NotYet("connections go straight to the service")] = None
     """Connections go through an HTTP proxy."""
-    proxy_protocol: Annotated[ProxyProtocol | None, NotYet()] = None
+    proxy_protocol: ProxyProtocol | None = None
     """Connections begin with a PROXY header."""
-    retry_budget: Annotated[RetryBudget | None, NotYet()] = None
+    retry_budget: RetryBudget | None = None
     """Retries are bounded by a share of the requests."""
 
 
@@ -158,7 +155,7 @@ class DestinationRule(Model):
     """Parts of its endpoints, by labels."""
     export_to: ExportTo = ()
     """The namespaces that see it: `*` all (if left out), `.` its own, or names."""
-    workload_selector: Annotated[MatchLabels | None, NotYet("it holds for all workloads")] = None
+    workload_selector: MatchLabels | None = None
     """The calling workloads that it holds for; all if left out."""
 
     def subset(self, name: str) -> Subset | None:

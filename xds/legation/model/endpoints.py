@@ -5,13 +5,13 @@ Sources: Istio's ServiceEntry and WorkloadEntry references; Kubernetes' Endpoint
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from legation.model import hosts, index, services
 from legation.model.meta import Key, Object
-from legation.model.proxy import Labels, Locality, labels
+from legation.model.proxy import Labels, Locality, labels, topology
 from legation.model.recall import Reader
 from legation.model.services import Resolution, Service, ServicePort
 
@@ -33,10 +33,17 @@ class Endpoint:
         """Whether it is a Unix socket, whose port means nothing."""
         return self.address.startswith("unix://")
 
-    def has(self, wanted: Iterable[tuple[str, str]]) -> bool:
+    def has(self, wanted: Labels) -> bool:
         """Whether it carries all of these labels."""
-        mine = dict(self.labels)
+        if not wanted:
+            return True
+        mine = self.all_labels
         return all(mine.get(key) == value for key, value in wanted)
+
+    @property
+    def all_labels(self) -> Mapping[str, str]:
+        """Its labels, and those that say where it runs."""
+        return {**dict(self.labels), **topology(self.locality)}
 
 
 def endpoints(reader: Reader, host: str, namespace: str, port: int) -> tuple[Endpoint, ...]:

@@ -13,7 +13,8 @@ This is the list of questions that are asked of a World; a new question is a new
     "rule wildcard"               *.host                   of these, the ones with a wildcard
     "slice"                       (namespace, service)     EndpointSlices and Endpoints
     "workload"                    (namespace, key, value)  Pods, WorkloadEntries and Deployments by each label
-    "selected label"              label key                what selects proxies by that label
+    "selected label"              label key                what selects proxies by that label (or by LOCALITY)
+    "rule label"                  label key                of these, the DestinationRules
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from legation.model import hosts
+from legation.model import hosts, policies
 from legation.model.meta import Object
+from legation.model.proxy import LOCALITY, TOPOLOGY
 from legation.names import MESH_GATEWAY
 
 Place = tuple[Hashable, Hashable]
@@ -59,6 +61,13 @@ def places(item: Object, domain: str) -> Iterator[Place]:
                 yield "rule", host
                 if hosts.is_wildcard(host):
                     yield "rule wildcard", host
+            for key in rule_labels(item):
+                yield "selected label", key
+                yield "rule label", key
+        case "MeshConfig":
+            for key in mesh_labels(item):
+                yield "selected label", key
+                yield "rule label", key
         case "Gateway":
             for key in item.spec.selector or ():
                 yield "selected label", key
@@ -88,6 +97,34 @@ def _bound(item: Object, domain: str) -> Iterator[Place]:
         for match in rule.match or ():
             for key in match.source_labels or ():
                 yield "selected label", key
+
+
+def rule_labels(item: Object) -> set[str]:
+    """What a DestinationRule looks at in proxies: the labels that select them, or that endpoints should share with
+    them; LOCALITY if it matters where they run.
+    """
+    keys = {entry.partition("=")[0] for entry in policies.lists(item.spec)}
+    if keys.intersection(TOPOLOGY) or any(_minds_place(policy) for policy in policies.written(item.spec)):
+        keys.add(LOCALITY)
+    selector = item.spec.workload_selector
+    return keys | set(selector.match_labels if selector is not None else ())
+
+
+def mesh_labels(item: Object) -> set[str]:
+    """What MeshConfig looks at in proxies, as `rule_labels`."""
+    settings = [found for found in (item.spec.locality_lb_setting, item.spec.zone_aware_lb_setting) if found is not None]
+    keys = {entry.partition("=")[0] for setting in settings for entry in setting.failover_priority}
+    baseline = item.spec.default_traffic_policy
+    watched = baseline is not None and baseline.outlier_detection is not None
+    return keys | {LOCALITY} if settings or watched else keys
+
+
+def _minds_place(policy: Any) -> bool:
+    balancer = policy.load_balancer
+    spread = (
+        balancer is not None and balancer.locality_lb_setting is not None and balancer.locality_lb_setting.distribute
+    )
+    return bool(policy.outlier_detection is not None or spread)
 
 
 def gateways(virtual_service: Object) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Istio's node id and metadata are understood as they are, so its bootstraps fit:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -60,13 +60,22 @@ class Locality:
         return "/".join((self.region, self.zone, self.subzone)).rstrip("/")
 
 
+TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+"""The labels that stand for the parts of a locality."""
+
+
+def topology(of: Locality) -> dict[str, str]:
+    """A locality as labels: everything that runs somewhere has these, written or not."""
+    return {key: part for key, part in zip(TOPOLOGY, (of.region, of.zone, of.subzone), strict=True) if part}
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Every property of a proxy that some renderer reads. Proxies of equal scope share one Snapshot.
 
-    `labels` are only those that some selector looks at. `bind` is the address of a sidecar's own listeners in capture
-    mode NONE; `port_map` says which written port is served on which real one; without `reuse_port` a second proxy on
-    the same port fails loudly.
+    `labels` are only those that some selector looks at; `locality` is empty where nothing depends on it. `bind` is the
+    address of a sidecar's own listeners in capture mode NONE; `port_map` says which written port is served on which real
+    one; without `reuse_port` a second proxy on the same port fails loudly.
     """
 
     role: Role
@@ -77,15 +86,21 @@ class Scope:
     port_map: tuple[tuple[int, int], ...] = ()
     reuse_port: bool = True
     client: Client = Client.ENVOY
+    locality: Locality = Locality()
     hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # A scope is part of thousands of questions; it is hashed once.
         parts = (self.role, self.namespace, self.labels, self.capture, self.bind, self.port_map, self.reuse_port)
-        object.__setattr__(self, "hash", hash((*parts, self.client)))
+        object.__setattr__(self, "hash", hash((*parts, self.client, self.locality)))
 
     def __hash__(self) -> int:
         return self.hash
+
+    @property
+    def anywhere(self) -> Scope:
+        """The same, wherever it runs: listeners and routes do not depend on that."""
+        return replace(self, locality=Locality()) if self.locality != Locality() else self
 
     def real_port(self, written: int) -> int:
         """The port to listen on for a port as it is written."""
@@ -111,7 +126,9 @@ class Proxy:
     version: str = ""
 
     def scope(self, label_keys: frozenset[str]) -> Scope:
-        """The projection that rendering sees; `label_keys` are the labels that some selector looks at."""
+        """The projection that rendering sees; `label_keys` are the labels that some selector looks at, LOCALITY among
+        them if something depends on where proxies run.
+        """
         return Scope(
             role=self.role,
             namespace=self.namespace,
@@ -121,7 +138,21 @@ class Proxy:
             port_map=self.port_map,
             reuse_port=self.reuse_port,
             client=self.client,
+            locality=self._place if LOCALITY in label_keys else Locality(),
         )
+
+    @property
+    def _place(self) -> Locality:
+        """Where it runs, as its labels say, else as Envoy does."""
+        own = dict(self.labels)
+        if any(key in own for key in TOPOLOGY):
+            return Locality(*(own.get(key, "") for key in TOPOLOGY))
+        written = own.get("topology.istio.io/locality") or own.get("istio-locality")
+        return Locality.parse(written.replace(".", "/")) if written else self.locality
+
+
+LOCALITY = "locality"
+"""Stands among the keys of labels for where a proxy runs."""
 
 
 def labels(of: Mapping[str, Any]) -> Labels:

@@ -1,6 +1,6 @@
-"""What DestinationRules say of a host, as seen by a client.
+"""What DestinationRules say of a host, as seen by a caller.
 
-Source: Istio's DestinationRule reference; the order of lookup is istiod's: the client's namespace, the service's, the
+Source: Istio's DestinationRule reference; the order of lookup is istiod's: the caller's namespace, the service's, the
 root's; the first that has any rule for the host decides alone.
 """
 
@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from legation.model import hosts, services
+from legation.model import baseline, hosts, localities, mesh, policies, services
+from legation.model.balancing import ConsistentHashLB
+from legation.model.destination_rule import TrafficPolicy
+from legation.model.localities import Preference, Standpoint
 from legation.model.meta import Key, Object
+from legation.model.policies import Policy
+from legation.model.proxy import Labels, Locality, Scope
 from legation.model.recall import Reader
+from legation.names import ClusterName
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """As much of a proxy as DestinationRules look at."""
+
+    namespace: str
+    labels: Labels = ()
+    locality: Locality = Locality()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +34,74 @@ class Subset:
     """A named part of a service's endpoints: those with all of `labels` (all of them, if there are none)."""
 
     name: str
-    labels: tuple[tuple[str, str], ...]
-    policy: Any = None
+    labels: Labels
+    policy: TrafficPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The rules for one host that count for one client, merged: the first policy, and the subsets of all."""
+    """Several DestinationRules that count together, merged: the first policy, and the subsets of all."""
 
-    policy: Any
-    subsets: tuple[Subset, ...]
-    origins: tuple[Key, ...]
+    policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()
 
     def subset(self, name: str) -> Subset | None:
         """The subset of a name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
 
 
-def rule(reader: Reader, host: str, client: str) -> Rule | None:
-    """What counts for a host and a client's namespace (a unit); None if nobody says anything."""
-    service = reader.ask(services.service, host, client)
-    fitting = list(_fitting(reader, host))
-    for namespace in dict.fromkeys((client, service.namespace if service else client, reader.mesh.root)):
+Ruling = tuple[Key, ...]
+"""The DestinationRules that count for a host and a caller, oldest first; mostly none or one."""
+
+
+def caller(reader: Reader, scope: Scope) -> Caller:
+    """What DestinationRules may see of a scope (a unit)."""
+    counted = reader.names("rule label")
+    return Caller(scope.namespace, tuple((key, value) for key, value in scope.labels if key in counted), scope.locality)
+
+
+def ruling(reader: Reader, host: str, namespace: str, labels: Labels = ()) -> Ruling:
+    """The rules that count for a host and for callers of a namespace with these labels (a unit)."""
+    service = reader.ask(services.service, host, namespace)
+    fitting = [(pattern, item) for pattern, item in _fitting(reader, host) if _counts(reader, item, namespace, labels)]
+    for place, private in _places(namespace, service.namespace if service else namespace, mesh.root(reader)):
         found = [
-            (pattern, item) for pattern, item in fitting if item.key.namespace == namespace and _counts(item, client)
+            (pattern, item)
+            for pattern, item in fitting
+            if item.key.namespace == place and (not private or _exported(reader, item) == {place})
         ]
         best = hosts.most_specific((pattern for pattern, _ in found), host)
         if best is not None:
-            return _merged([item for pattern, item in found if pattern == best])
-    return None
+            return _together(reader, [item for pattern, item in found if pattern == best])
+    return ()
+
+
+def rule(reader: Reader, of: Ruling) -> Rule:
+    """What rules say together (a unit). The oldest policy wins whole; a subset's name counts once."""
+    items = [item for key in of for item in reader.get(key.kind, (key.namespace, key.name))]
+    subsets: dict[str, Subset] = {}
+    for item in items:
+        for subset in item.spec.subsets:
+            labels = tuple(sorted(subset.labels.items()))
+            subsets.setdefault(subset.name, Subset(subset.name, labels, subset.traffic_policy))
+    policy = next((item.spec.traffic_policy for item in items if item.spec.traffic_policy is not None), None)
+    return Rule(policy, tuple(subsets.values()))
+
+
+def names_subset(reader: Reader, host: str, subset: str, namespace: str) -> bool:
+    """Whether some caller of a namespace has a subset of this name."""
+    for selects in {_selector(item) for _, item in _fitting(reader, host) if item.key.namespace == namespace} | {()}:
+        if reader.ask(rule, reader.ask(ruling, host, namespace, selects)).subset(subset) is not None:
+            return True
+    return False
+
+
+def _places(caller: str, service: str, root: str) -> tuple[tuple[str, bool], ...]:
+    """Where rules are looked for, in order; the flag says: only those that are for their own namespace alone.
+
+    To callers in the root namespace, what it says for everybody comes last, as it does to everybody.
+    """
+    return (caller, caller == root), (service, False), (root, False)
 
 
 def _fitting(reader: Reader, host: str) -> Iterator[tuple[str, Object]]:
@@ -61,16 +114,88 @@ def _fitting(reader: Reader, host: str) -> Iterator[tuple[str, Object]]:
             yield from ((pattern, item) for item in reader.get("rule wildcard", pattern))
 
 
-def _counts(item: Object, client: str) -> bool:
-    return services.visible(item.spec.export_to or (), item.key.namespace, client)
+def _counts(reader: Reader, item: Object, namespace: str, labels: Labels) -> bool:
+    """Whether a rule is for callers like this: a rule with a selector is for its own namespace."""
+    exported = mesh.exported(reader, item.spec.export_to, "destination_rule")
+    if not services.visible(exported, item.key.namespace, namespace):
+        return False
+    selector = _selector(item)
+    return not selector or (item.key.namespace == namespace and set(selector) <= set(labels))
 
 
-def _merged(items: list[Object]) -> Rule:
-    """Oldest first: the first policy wins whole, a subset's name counts once."""
-    subsets: dict[str, Subset] = {}
-    for item in items:
-        for subset in item.spec.subsets or ():
-            labels = tuple(sorted((subset.labels or {}).items()))
-            subsets.setdefault(subset.name, Subset(subset.name, labels, subset.traffic_policy))
-    policy = next((item.spec.traffic_policy for item in items if item.spec.traffic_policy is not None), None)
-    return Rule(policy, tuple(subsets.values()), tuple(item.key for item in items))
+def _selector(item: Object) -> Labels:
+    selector = item.spec.workload_selector
+    return tuple(sorted(selector.match_labels.items())) if selector is not None else ()
+
+
+def _exported(reader: Reader, item: Object) -> set[str]:
+    """The namespaces that a rule is for, `*` for all."""
+    listed = set(mesh.exported(reader, item.spec.export_to, "destination_rule")) or {"*"}
+    return {"*"} if "*" in listed else {item.key.namespace if name == "." else name for name in listed}
+
+
+def _together(reader: Reader, items: list[Object]) -> Ruling:
+    """The first, one with a selector before those without, and those that are for just the same callers."""
+    first = min(items, key=lambda item: not _selector(item))
+    return tuple(
+        item.key
+        for item in items
+        if _selector(item) == _selector(first) and _exported(reader, item) == _exported(reader, first)
+    )
+
+
+# --- of one cluster -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which endpoints a cluster has: those with all of `labels`, in the order of `preference`.
+
+    `only_healthy`: the others are not told of. `as_called`: none; connections go where the caller wanted to go.
+    """
+
+    labels: Labels = ()
+    preference: Preference | None = None
+    only_healthy: bool = False
+    as_called: bool = False
+
+
+def policy(reader: Reader, of: ClusterName, by: Ruling, port: services.ServicePort | None = None) -> Policy | None:
+    """What counts for a cluster; None if it is of a subset that does not exist. What depends on the port's protocol is
+    in it if that is given.
+    """
+    said = reader.ask(rule, by)
+    subset = said.subset(of.subset) if of.subset else None
+    if of.subset and subset is None:
+        return None
+    written = policies.effective(said.policy, subset.policy if subset is not None else None, of.port)
+    speaks_http1 = port is not None and port.protocol is services.Protocol.HTTP
+    return baseline.under(reader.ask(baseline.of_mesh), written, speaks_http1)
+
+
+def selection(reader: Reader, of: ClusterName, by: Ruling) -> Selection | None:
+    """The endpoints of a cluster (a unit); None if it is of a subset that does not exist."""
+    counts = policy(reader, of, by)
+    if counts is None:
+        return None
+    subset = reader.ask(rule, by).subset(of.subset) if of.subset else None
+    watched, balancer = counts.outlier_detection, counts.load_balancer
+    return Selection(
+        subset.labels if subset is not None else (),
+        localities.preference(counts),
+        only_healthy=watched is not None and watched.min_health_percent > 0,
+        as_called=balancer is not None and balancer.simple == "PASSTHROUGH",
+    )
+
+
+def hashing(reader: Reader, of: ClusterName, by: Ruling) -> ConsistentHashLB | None:
+    """How requests to a cluster are told to be alike (a unit); None if that does not matter."""
+    counts = policy(reader, of, by)
+    return counts.consistent_hash if counts is not None else None
+
+
+def standpoint(of: Selection | None, seen_by: Caller) -> Standpoint | None:
+    """The part of a caller on which the endpoints of a cluster depend."""
+    if of is None or of.preference is None:
+        return None
+    return localities.standpoint(of.preference, seen_by.locality, dict(seen_by.labels))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from legation.model import hosts, index
+from legation.model import hosts, index, mesh
 from legation.model.meta import Key, Object
 from legation.model.recall import Reader
 
@@ -133,8 +133,8 @@ def definition(reader: Reader, host: str, namespace: str) -> Service | None:
     found = [item for item in reader.get(hosts.SERVICE, host) if item.key.namespace == namespace]
     for item in found:
         if item.key.kind == "Service":
-            return _from_service(item, host)
-    return _from_entries(found, host) if found else None
+            return _from_service(reader, item, host)
+    return _from_entries(reader, found, host) if found else None
 
 
 def visible(export_to: Iterable[str], own: str, client: str) -> bool:
@@ -152,7 +152,7 @@ def resolve(reader: Reader, name: str, namespace: str) -> str:
     return readings[0]
 
 
-def _from_service(item: Object, host: str) -> Service:
+def _from_service(reader: Reader, item: Object, host: str) -> Service:
     spec = item.spec.spec
     ports = tuple(
         ServicePort(
@@ -177,7 +177,7 @@ def _from_service(item: Object, host: str) -> Service:
         headless=spec.cluster_ip == "None",
         addresses=tuple(hosts.address(ip) for ip in cluster_ips if ip != "None"),
         selector=tuple(sorted((spec.selector or {}).items())),
-        export_to=tuple(part.strip() for part in exported.split(",") if part.strip()),
+        export_to=mesh.exported(reader, tuple(part.strip() for part in exported.split(",") if part.strip()), "service"),
         origins=(item.key,),
     )
 
@@ -185,7 +185,7 @@ def _from_service(item: Object, host: str) -> Service:
 _RESOLUTIONS = {"STATIC": Resolution.STATIC, "DNS": Resolution.DNS, "DNS_ROUND_ROBIN": Resolution.DNS}
 
 
-def _from_entries(entries: list[Object], host: str) -> Service:
+def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
     first = entries[0].spec
     ports: dict[int, ServicePort] = {}
     for entry in entries:
@@ -202,7 +202,7 @@ def _from_entries(entries: list[Object], host: str) -> Service:
         resolution=_RESOLUTIONS.get(str(first.resolution or "NONE"), Resolution.NONE),
         kubernetes=False,
         addresses=tuple(dict.fromkeys(hosts.address(address) for entry in entries for address in entry.spec.addresses)),
-        export_to=tuple(first.export_to or ()),
+        export_to=mesh.exported(reader, first.export_to, "service"),
         origins=tuple(entry.key for entry in entries),
     )
 
@@ -232,6 +232,12 @@ def service_entries(reader: Reader, of: Service) -> list[Object]:
     return [
         item for item in reader.get(hosts.SERVICE, of.host) if item.key in of.origins and item.key.kind != "Service"
     ]
+
+
+def subject_alt_names(reader: Reader, of: Service) -> tuple[str, ...]:
+    """The names that a service's certificate has, as its ServiceEntries say."""
+    written = (name for item in service_entries(reader, of) for name in item.spec.subject_alt_names)
+    return tuple(dict.fromkeys(written))
 
 
 def known(reader: Reader, host: str) -> bool:

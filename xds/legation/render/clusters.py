@@ -6,115 +6,118 @@ Envoy: envoy.config.cluster.v3.Cluster.
 from __future__ import annotations
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
-from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
-from google.protobuf import duration_pb2, wrappers_pb2
+from google.protobuf import duration_pb2
 
 from legation import names
 from legation.model import endpoints, rules, services
+from legation.model.localities import Standpoint
 from legation.model.recall import Reader
+from legation.model.rules import Caller, Ruling
 from legation.render import endpoints as load_assignments
 from legation.render import order, wire
+from legation.render.draft import ClusterDraft
 from legation.snapshot.snapshot import Resource
 
-CONNECT_TIMEOUT = duration_pb2.Duration(seconds=10)
-"""MeshConfig.connectTimeout's default."""
 
-_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_HTTP2 = wire.pack(
-    http_protocol_options_pb2.HttpProtocolOptions(
-        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
-            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
-        )
-    )
-)
-# Istio sets every circuit breaker that nobody asked for to the highest number; Envoy's own defaults (1024 requests, 3
-# retries) never apply.
-_BREAKERS = cluster_pb2.Cluster(
-    connect_timeout=CONNECT_TIMEOUT,
-    circuit_breakers={
-        "thresholds": [
-            {
-                "max_connections": wrappers_pb2.UInt32Value(value=wire.UNLIMITED),
-                "max_pending_requests": wrappers_pb2.UInt32Value(value=wire.UNLIMITED),
-                "max_requests": wrappers_pb2.UInt32Value(value=wire.UNLIMITED),
-                "max_retries": wrappers_pb2.UInt32Value(value=wire.UNLIMITED),
-            }
-        ]
-    },
-)
-
-
-def of_service(reader: Reader, host: str, client: str) -> tuple[str, ...]:
-    """The names of all clusters of a service, as a client's namespace sees it (a unit)."""
-    service = reader.ask(services.service, host, client)
+def of_service(reader: Reader, host: str, caller: Caller) -> tuple[str, ...]:
+    """The names of all clusters of a service, as a caller sees it (a unit)."""
+    service = reader.ask(services.service, host, caller.namespace)
     if service is None:
         return ()
-    rule = reader.ask(rules.rule, host, client)
-    subsets = ("", *(subset.name for subset in rule.subsets)) if rule else ("",)
+    rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, caller.namespace, caller.labels))
     return tuple(
         names.outbound(host, port.number, subset)
         for port in service.ports
         if port.protocol is not services.Protocol.UDP
-        for subset in subsets
+        for subset in ("", *(subset.name for subset in rule.subsets))
     )
 
 
-def cluster(reader: Reader, name: str, client: str) -> Resource | None:
-    """The cluster of a name for clients of a namespace (a unit).
+def cluster(reader: Reader, name: str, caller: Caller) -> Resource | None:
+    """The cluster of a name for a caller (a unit).
 
     None if there is no such service, port or subset (requests to it are answered 503 by Envoy, as in Istio), and for a
-    DNS service without any address: Envoy has nothing that it could resolve.
+    DNS service without any address: Envoy has nothing that it could resolve. What this decides is little; callers for
+    whom it is the same share the cluster itself.
     """
     parts = names.parse_cluster(name)
     if parts is None:
         return None
-    service = reader.ask(services.service, parts.host, client)
+    service = reader.ask(services.service, parts.host, caller.namespace)
     port = service.port(parts.port) if service else None
     if service is None or port is None or port.protocol is services.Protocol.UDP:
         return None
-    rule = reader.ask(rules.rule, parts.host, client)
-    subset = rule.subset(parts.subset) if rule and parts.subset else None
-    if parts.subset and subset is None:
+    ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
+    selection = reader.ask(rules.selection, parts, ruling)
+    if selection is None:
         return None
-    made = cluster_pb2.Cluster()
-    made.CopyFrom(_BREAKERS)
+    by_dns = endpoints.found_by_dns(reader, service, parts.port) and not selection.as_called
+    seen_from = rules.standpoint(selection, caller) if by_dns else None
+    return reader.ask(_cluster, name, service.namespace, ruling, by_dns, seen_from)
+
+
+def _cluster(
+    reader: Reader, name: str, namespace: str, ruling: Ruling, by_dns: bool, seen_from: Standpoint | None
+) -> Resource | None:
+    """The cluster of a service that a namespace defines, under some rules (a unit)."""
+    parts = names.parse_cluster(name)
+    service = reader.ask(services.definition, parts.host, namespace) if parts is not None else None
+    port = service.port(parts.port) if service is not None and parts is not None else None
+    policy = rules.policy(reader, parts, ruling, port) if parts is not None and port is not None else None
+    selection = reader.ask(rules.selection, parts, ruling) if parts is not None else None
+    if parts is None or service is None or port is None or policy is None or selection is None:
+        return None
+    draft = ClusterDraft(
+        parts, port, policy, selection.preference, services.subject_alt_names(reader, service), reader.mesh.ca_bundle
+    )
+    made = draft.made
     made.name = name
-    made.alt_stat_name = name + ";"  # the delimiter keeps Envoy's stats tags apart, as in Istio
-    made.common_lb_config.healthy_panic_threshold.value = 0
-    refs = frozenset[tuple[str, str]]()
-    if endpoints.found_by_dns(reader, service, parts.port):
-        assignment = load_assignments.looked_up(reader, name, service, client)
-        if not assignment.endpoints:
+    made.alt_stat_name = _stat_name(reader, draft, service)
+    draft.keeps_case = proxy_defaults.keeps_case(reader)
+    if by_dns:
+        _resolved_by_dns(reader, made, load_assignments.looked_up(reader, name, namespace, selection, seen_from))
+        if not made.load_assignment.endpoints:
             return None
-        _resolved_by_dns(made, assignment)
-    else:
+    elif not selection.as_called:
         made.type = cluster_pb2.Cluster.EDS
         made.eds_cluster_config.eds_config.CopyFrom(wire.ADS)
         made.eds_cluster_config.service_name = name
-        refs = frozenset(((names.ENDPOINT, name),))
-    if port.protocol.is_http2:
-        made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_HTTP2)
+        draft.refs.add((names.ENDPOINT, name))
     for feature in order.CLUSTER:
-        feature(made, rule, subset)
-    return wire.as_resource(name, made, refs, (*service.origins, *(rule.origins if rule else ())))
+        feature(draft)
+    return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *ruling))
 
 
-def _resolved_by_dns(made: cluster_pb2.Cluster, assignment: endpoint_pb2.ClusterLoadAssignment) -> None:
+def _stat_name(reader: Reader, draft: ClusterDraft, service: services.Service) -> str:
+    """Istio's delimiter keeps the tags of Envoy's metrics apart."""
+    pattern = str(reader.ask(mesh.setting, "outbound_cluster_stat_name"))
+    if not pattern:
+        return f"{draft.made.name};"
+    short = draft.parts.host.removesuffix(f".svc.{reader.mesh.domain}") if service.kubernetes else draft.parts.host
+    words = {
+        "SERVICE": short, "SERVICE_FQDN": draft.parts.host, "SERVICE_PORT": str(draft.port.number),
+        "SERVICE_PORT_NAME": draft.port.name, "TARGET_PORT": str(draft.port.target or ""),
+        "SUBSET_NAME": draft.parts.subset,
+    }  # fmt: skip
+    return "".join(words[word] if number % 2 else word for number, word in enumerate(pattern.split("%"))) + ";"
+
+
+def _resolved_by_dns(reader: Reader, made: cluster_pb2.Cluster, assignment: endpoint_pb2.ClusterLoadAssignment) -> None:
     """Strict DNS by the cluster extension; the fields of Cluster itself are deprecated."""
     made.cluster_type.name = "envoy.clusters.dns"
-    made.cluster_type.typed_config.CopyFrom(_DNS)
+    rate = reader.ask(mesh.setting, "dns_refresh_rate")
+    how = dns_cluster_pb2.DnsCluster()
+    how.CopyFrom(_DNS)
+    how.dns_refresh_rate.FromTimedelta(rate)
+    made.cluster_type.typed_config.CopyFrom(wire.pack(how))
     made.load_assignment.CopyFrom(assignment)
 
 
-_DNS = wire.pack(
-    dns_cluster_pb2.DnsCluster(
-        dns_refresh_rate=duration_pb2.Duration(seconds=60),
-        dns_jitter=duration_pb2.Duration(nanos=100_000_000),
-        respect_dns_ttl=True,
-        dns_lookup_family=dns_pb2.DnsLookupFamily.V4_PREFERRED,
-    )
+_DNS = dns_cluster_pb2.DnsCluster(
+    dns_jitter=duration_pb2.Duration(nanos=100_000_000),
+    respect_dns_ttl=True,
+    dns_lookup_family=dns_pb2.DnsLookupFamily.V4_PREFERRED,
 )

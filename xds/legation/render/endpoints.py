@@ -6,61 +6,86 @@ would wait for it.
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable
 
 from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from legation import names
-from legation.model import endpoints, rules, services
-from legation.model.meta import Key
+from legation.model import endpoints, localities, rules, services
+from legation.model.endpoints import Endpoint
+from legation.model.localities import Group, Standpoint
 from legation.model.recall import Reader
+from legation.model.rules import Caller, Selection
 from legation.render import wire
 from legation.snapshot.snapshot import Resource
 
 
-def load_assignment(reader: Reader, name: str, client: str) -> Resource | None:
-    """The load assignment of a cluster (a unit); None if the cluster does not ask for one."""
+def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | None:
+    """The load assignment of a cluster for a caller (a unit); None if the cluster does not ask for one.
+
+    Callers for whom it is the same share one: wherever they run, unless it matters.
+    """
     parts = names.parse_cluster(name)
-    service = reader.ask(services.service, parts.host, client) if parts else None
-    if parts is None or (service is not None and endpoints.found_by_dns(reader, service, parts.port)):
+    if parts is None:
         return None
-    found = _endpoints(reader, parts, service, client) if service is not None else []
-    origins: tuple[Key, ...] = tuple(endpoint.origin for endpoint in found if endpoint.origin is not None)
-    return wire.as_resource(name, _assignment(name, found), origins=origins)
+    service = reader.ask(services.service, parts.host, caller.namespace)
+    ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
+    selection = reader.ask(rules.selection, parts, ruling)
+    if service is None or selection is None:
+        return reader.ask(_nothing, name)
+    if selection.as_called or endpoints.found_by_dns(reader, service, parts.port):
+        return None
+    return reader.ask(_load_assignment, name, service.namespace, selection, rules.standpoint(selection, caller))
 
 
-def looked_up(reader: Reader, name: str, service: services.Service, client: str) -> endpoint_pb2.ClusterLoadAssignment:
+def _nothing(_reader: Reader, name: str) -> Resource:
+    return wire.as_resource(name, _assignment(name, ()))
+
+
+def _load_assignment(
+    reader: Reader, name: str, namespace: str, selection: Selection, seen_from: Standpoint | None
+) -> Resource:
+    """The load assignment of a service that a namespace defines (a unit)."""
+    groups = _groups(_selected(reader, name, namespace, selection), selection, seen_from)
+    origins = [endpoint.origin for group in groups for endpoint in group.endpoints if endpoint.origin is not None]
+    return wire.as_resource(name, _assignment(name, groups), origins=tuple(origins))
+
+
+def looked_up(
+    reader: Reader, name: str, namespace: str, selection: Selection, seen_from: Standpoint | None
+) -> endpoint_pb2.ClusterLoadAssignment:
     """The message alone, for clusters that carry it inside and look its names up. A socket is nothing to look up."""
+    found = [endpoint for endpoint in _selected(reader, name, namespace, selection) if not endpoint.is_socket]
+    return _assignment(name, _groups(found, selection, seen_from))
+
+
+def _selected(reader: Reader, name: str, namespace: str, selection: Selection) -> list[Endpoint]:
     parts = names.parse_cluster(name)
     assert parts is not None, name
-    return _assignment(name, [found for found in _endpoints(reader, parts, service, client) if not found.is_socket])
+    return [
+        endpoint
+        for endpoint in reader.ask(endpoints.endpoints, parts.host, namespace, parts.port)
+        if endpoint.has(selection.labels) and (endpoint.healthy or not selection.only_healthy)
+    ]
 
 
-def _endpoints(
-    reader: Reader, parts: names.ClusterName, service: services.Service, client: str
-) -> list[endpoints.Endpoint]:
-    rule = reader.ask(rules.rule, parts.host, client)
-    subset = rule.subset(parts.subset) if rule and parts.subset else None
-    wanted = subset.labels if subset else ()
-    every = reader.ask(endpoints.endpoints, parts.host, service.namespace, parts.port)
-    return [found for found in every if found.has(wanted)]
+def _groups(found: list[Endpoint], selection: Selection, seen_from: Standpoint | None) -> tuple[Group, ...]:
+    return localities.arranged(found, selection.preference, seen_from)
 
 
-def _assignment(name: str, found: list[endpoints.Endpoint]) -> endpoint_pb2.ClusterLoadAssignment:
+def _assignment(name: str, groups: Iterable[Group]) -> endpoint_pb2.ClusterLoadAssignment:
     made = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
-    for locality, members in groupby(found, key=lambda endpoint: endpoint.locality):
-        group = made.endpoints.add()
-        if str(locality):
-            group.locality.region, group.locality.zone = locality.region, locality.zone
-            group.locality.sub_zone = locality.subzone
-        total = 0
-        for member in members:
+    for each in groups:
+        group = made.endpoints.add(priority=each.priority)
+        if str(each.locality):
+            group.locality.region, group.locality.zone = each.locality.region, each.locality.zone
+            group.locality.sub_zone = each.locality.subzone
+        for member in each.endpoints:
             entry = group.lb_endpoints.add()
             wire.set_address(entry.endpoint.address, member.address, member.port)
             entry.load_balancing_weight.value = member.weight
             if not member.healthy:
                 entry.health_status = health_check_pb2.UNHEALTHY
-            total += member.weight
-        group.load_balancing_weight.value = min(total, wire.UNLIMITED)
+        group.load_balancing_weight.value = each.weight
     return made

@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from google.protobuf.message import Message
 
-from legation.model.rules import Rule, Subset
 from legation.render.context import RouteContext
+from legation.render.draft import ClusterDraft
 from legation.render.features import (
+    connection_pool,
+    consistent_hash,
     destinations,
     direct_response,
     fault,
     headers,
     load_balancer,
+    locality,
+    outlier_detection,
+    proxy_protocol,
     redirect,
     retries,
+    retry_budget,
     rewrite,
     timeout,
+    upstream_tls,
+    warmup,
 )
 
 RouteFeature = Callable[[route_pb2.Route, Any, RouteContext], None]
-ClusterFeature = Callable[[cluster_pb2.Cluster, Rule | None, Subset | None], None]
+ClusterFeature = Callable[[ClusterDraft], None]
 
 ROUTE: Final[tuple[RouteFeature, ...]] = (
     # The action: exactly one of the three, which the others then refine.
@@ -35,6 +42,8 @@ ROUTE: Final[tuple[RouteFeature, ...]] = (
     destinations.apply,
     # What refines a route to a cluster; they look whether there is one.
     timeout.apply,
+    # Before retries: a request that belongs to one endpoint may be tried there again.
+    consistent_hash.apply_to_route,
     retries.apply,
     # Before headers: `rewrite.authority` goes before a `host` that is set as a header.
     rewrite.apply,
@@ -44,8 +53,21 @@ ROUTE: Final[tuple[RouteFeature, ...]] = (
 )
 """From a rule of a VirtualService to Envoy's Route, whose match is there already."""
 
-CLUSTER: Final[tuple[ClusterFeature, ...]] = (load_balancer.apply,)
-"""From a DestinationRule to Envoy's Cluster, whose name, type and defaults are there already."""
+CLUSTER: Final[tuple[ClusterFeature, ...]] = (
+    # Who gets a request: one balancer, which the hash replaces, and of which warmup asks whether it can do that.
+    load_balancer.apply,
+    consistent_hash.apply,
+    warmup.apply,
+    locality.apply,
+    # Which HTTP is spoken, before TLS, which has to offer it; the bounds, one of which a budget takes the place of.
+    connection_pool.apply,
+    retry_budget.apply,
+    outlier_detection.apply,
+    # The socket, and what is around it.
+    upstream_tls.apply,
+    proxy_protocol.apply,
+)
+"""From a DestinationRule to Envoy's Cluster, whose name and type are there; what nobody asked for has Istio's defaults."""
 
 HTTP_FILTERS: Final[tuple[tuple[str, Message], ...]] = (
     # Always there, empty, so that a route can configure it without a new listener (which would drain connections).

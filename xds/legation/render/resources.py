@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from legation import names
-from legation.model import hosts
+from legation.model import hosts, rules
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader, Recall
+from legation.model.rules import Caller
 from legation.render import clusters, endpoints, listeners, routes
 from legation.snapshot.snapshot import Change, Ref, Resource, Snapshot, evolve
 
@@ -34,11 +35,12 @@ class Resources:
 
 def resources(reader: Reader, scope: Scope) -> Resources:
     """Everything that a scope is served (a unit)."""
+    caller, scope = reader.ask(rules.caller, scope), scope.anywhere
     return Resources(
         listeners=reader.each(_listener, (scope,), _listener_names, scope),
         routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
-        clusters=reader.each(clusters.cluster, (scope.namespace,), cluster_names, scope),
-        endpoints=reader.each(endpoints.load_assignment, (scope.namespace,), cluster_names, scope),
+        clusters=reader.each(clusters.cluster, (caller,), cluster_names, scope),
+        endpoints=reader.each(endpoints.load_assignment, (caller,), cluster_names, scope),
     )
 
 
@@ -53,7 +55,7 @@ def _listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
 def cluster_names(reader: Reader, scope: Scope) -> frozenset[str]:
     """The clusters that a scope is given (a unit): a gateway those that its routes name, a sidecar the whole mesh."""
     routed = frozenset(name for _, name in reader.ask(_routed, scope))
-    return routed if scope.role is Role.GATEWAY else routed | reader.ask(_offered, scope.namespace)
+    return routed if scope.role is Role.GATEWAY else routed | reader.ask(_offered, reader.ask(rules.caller, scope))
 
 
 def _routed(reader: Reader, scope: Scope) -> frozenset[Ref]:
@@ -65,9 +67,9 @@ def _refs(route: Resource) -> frozenset[Ref]:
     return route.refs
 
 
-def _offered(reader: Reader, client: str) -> frozenset[str]:
-    """The clusters of all services, as a namespace sees them (a unit)."""
-    return reader.each(clusters.of_service, (client,), _service_hosts).union(frozenset)
+def _offered(reader: Reader, caller: Caller) -> frozenset[str]:
+    """The clusters of all services, as a caller sees them (a unit)."""
+    return reader.each(clusters.of_service, (caller,), _service_hosts).union(frozenset)
 
 
 def _service_hosts(reader: Reader) -> frozenset[str]:

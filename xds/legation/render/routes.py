@@ -19,7 +19,7 @@ from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader
 from legation.render import order, wire
 from legation.render.context import RouteContext
-from legation.render.features import match, retries, timeout
+from legation.render.features import consistent_hash, match, proxy_defaults, retries, timeout
 from legation.snapshot.snapshot import Ref, Resource
 
 
@@ -114,12 +114,12 @@ def mesh_host(reader: Reader, host: str, port: int, scope: Scope) -> VirtualHost
     defining = service.origins if service is not None else ()
     for item in ruling:
         if routes := list(_routes(RouteContext(reader, item, names.MESH_GATEWAY, port, scope))):
-            made = _virtual_host(host, port, _domains(reader, host, port, service, scope), routes)
+            made = _virtual_host(reader, host, port, _domains(reader, host, port, service, scope), routes)
             return _piece(made, (*defining, item.key))
     if service is None:
         return None
-    default = [_default(names.outbound(host, port))]
-    return _piece(_virtual_host(host, port, _domains(reader, host, port, service, scope), default), defining)
+    default = [_default(reader, names.outbound(host, port), scope)]
+    return _piece(_virtual_host(reader, host, port, _domains(reader, host, port, service, scope), default), defining)
 
 
 def _domains(reader: Reader, host: str, port: int, service: services.Service | None, scope: Scope) -> list[str]:
@@ -152,12 +152,13 @@ def _unknown_host(status: int, name: str) -> bytes:
     return wire.delimited(_VIRTUAL_HOSTS, wire.body(made))
 
 
-def _default(cluster: str) -> route_pb2.Route:
+def _default(reader: Reader, cluster: str, scope: Scope) -> route_pb2.Route:
     """The route of a service that no VirtualService rules."""
     route = route_pb2.Route(name="default")
     route.match.prefix = "/"
     route.route.cluster = cluster
-    route.route.retry_policy.CopyFrom(retries.default())
+    consistent_hash.tell_apart(route.route, reader, scope)
+    retries.by_default(route.route, reader)
     timeout.limit(route.route, timeout.NONE)
     return route
 
@@ -196,7 +197,7 @@ def gateway_host(reader: Reader, host: str, name: str, scope: Scope) -> VirtualH
     if not routes:
         return None
     routes.sort(key=lambda route: match.is_catch_all(route.match))
-    return _piece(_virtual_host(host, number, [host], routes), tuple(dict.fromkeys(origins)))
+    return _piece(_virtual_host(reader, host, number, [host], routes), tuple(dict.fromkeys(origins)))
 
 
 # --- rules --------------------------------------------------------------------------------------------------------
@@ -224,10 +225,13 @@ def _route_name(rule: str | None, of_match: str | None) -> str:
     return f"{rule or ''}.{of_match}" if of_match else rule or ""
 
 
-def _virtual_host(host: str, port: int, domains: Iterable[str], routes: list[route_pb2.Route]) -> route_pb2.VirtualHost:
+def _virtual_host(
+    reader: Reader, host: str, port: int, domains: Iterable[str], routes: list[route_pb2.Route]
+) -> route_pb2.VirtualHost:
     return route_pb2.VirtualHost(
-        name=names.virtual_host(host, port), domains=domains, routes=routes, include_request_attempt_count=True
-    )
+        name=names.virtual_host(host, port), domains=domains, routes=routes,
+        include_request_attempt_count=proxy_defaults.counts_attempts(reader),
+    )  # fmt: skip
 
 
 def _piece(made: route_pb2.VirtualHost, origins: tuple[Key, ...]) -> VirtualHost:

@@ -1,24 +1,29 @@
-"""DestinationRule `trafficPolicy.loadBalancer.simple`. Istio's default is LEAST_REQUEST, not Envoy's ROUND_ROBIN."""
+"""DestinationRule `loadBalancer.simple`: how an endpoint is chosen.
+
+Envoy: Cluster.lb_policy. Istio's default is LEAST_REQUEST, not Envoy's ROUND_ROBIN.
+"""
 
 from __future__ import annotations
 
 from envoy.config.cluster.v3 import cluster_pb2
 
-from legation.model.rules import Rule, Subset
+from legation.render.draft import ClusterDraft
 
 _POLICY = {
     "ROUND_ROBIN": cluster_pb2.Cluster.ROUND_ROBIN,
     "RANDOM": cluster_pb2.Cluster.RANDOM,
     "LEAST_REQUEST": cluster_pb2.Cluster.LEAST_REQUEST,
     "LEAST_CONN": cluster_pb2.Cluster.LEAST_REQUEST,
+    "PASSTHROUGH": cluster_pb2.Cluster.CLUSTER_PROVIDED,
 }
 
 
-def apply(cluster: cluster_pb2.Cluster, rule: Rule | None, subset: Subset | None) -> None:
-    """A subset's own balancer goes before the rule's."""
-    written = None
-    for policy in (subset.policy if subset else None, rule.policy if rule else None):
-        if policy is not None and policy.load_balancer is not None:
-            written = policy.load_balancer.simple
-            break
-    cluster.lb_policy = _POLICY.get(str(written), cluster_pb2.Cluster.LEAST_REQUEST)
+def apply(draft: ClusterDraft) -> None:
+    """PASSTHROUGH chooses nothing: a connection goes where its caller wanted to go."""
+    balancer = draft.policy.load_balancer
+    written = balancer.simple if balancer is not None else None
+    draft.made.lb_policy = _POLICY.get(str(written), cluster_pb2.Cluster.LEAST_REQUEST)
+    if written == "PASSTHROUGH":
+        for endpoints in ("load_assignment", "eds_cluster_config", "cluster_type"):
+            draft.made.ClearField(endpoints)
+        draft.made.type = cluster_pb2.Cluster.ORIGINAL_DST

@@ -11,6 +11,9 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
 
+from legation.model import mesh
+from legation.model.http_actions import HTTPRetry
+from legation.model.recall import Reader
 from legation.render import wire
 from legation.render.context import RouteContext
 
@@ -19,11 +22,21 @@ _PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
 _PREVIOUS_PRIORITIES = "envoy.retry_priorities.previous_priorities"
 
 
-def default() -> route_pb2.RetryPolicy:
-    """Two retries, on another host, of what was certainly not processed."""
-    policy = route_pb2.RetryPolicy(retry_on=_DEFAULT_ON, host_selection_retry_max_attempts=5)
+def by_default(action: route_pb2.RouteAction, reader: Reader) -> None:
+    """What the mesh's configuration says, else two retries."""
+    written: HTTPRetry | None = reader.ask(mesh.setting, "default_http_retry_policy")
+    if written is None:
+        action.retry_policy.CopyFrom(_ordinary(action))
+    else:
+        _as_written(action, written)
+
+
+def _ordinary(action: route_pb2.RouteAction) -> route_pb2.RetryPolicy:
+    """Two retries of what was certainly not processed; on another host, unless a hash says which one it must be."""
+    policy = route_pb2.RetryPolicy(retry_on=_DEFAULT_ON)
     policy.num_retries.value = 2
-    _avoid_previous_hosts(policy)
+    if not action.hash_policy:
+        _avoid_previous_hosts(policy)
     return policy
 
 
@@ -31,13 +44,16 @@ def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
     """Without `retries` the default; with `attempts: 0` none at all; else what is written over the default."""
     if not route.HasField("route"):
         return
-    written = rule.retries
-    if written is None:
-        route.route.retry_policy.CopyFrom(default())
-        return
+    if rule.retries is None:
+        by_default(route.route, context.reader)
+    else:
+        _as_written(route.route, rule.retries)
+
+
+def _as_written(action: route_pb2.RouteAction, written: HTTPRetry) -> None:
     if not written.attempts:
         return
-    policy = default()
+    policy = _ordinary(action)
     policy.num_retries.value = written.attempts
     if written.per_try_timeout is not None:
         policy.per_try_timeout.FromTimedelta(written.per_try_timeout)
@@ -47,11 +63,13 @@ def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
         policy.retry_back_off.base_interval.FromTimedelta(written.backoff)
     if written.retry_ignore_previous_hosts is False:
         del policy.retry_host_predicate[:]
+    elif written.retry_ignore_previous_hosts and not policy.retry_host_predicate:
+        _avoid_previous_hosts(policy)
     if written.retry_remote_localities:
         policy.retry_priority.name = _PREVIOUS_PRIORITIES
         config = previous_priorities_config_pb2.PreviousPrioritiesConfig(update_frequency=2)
         policy.retry_priority.typed_config.CopyFrom(wire.pack(config))
-    route.route.retry_policy.CopyFrom(policy)
+    action.retry_policy.CopyFrom(policy)
 
 
 def _retry_on(policy: route_pb2.RetryPolicy, written: str) -> None:
@@ -66,5 +84,6 @@ def _retry_on(policy: route_pb2.RetryPolicy, written: str) -> None:
 
 
 def _avoid_previous_hosts(policy: route_pb2.RetryPolicy) -> None:
+    policy.host_selection_retry_max_attempts = 5
     predicate = policy.retry_host_predicate.add(name=_PREVIOUS_HOSTS)
     predicate.typed_config.CopyFrom(wire.pack(previous_hosts_pb2.PreviousHostsPredicate()))
