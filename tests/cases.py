@@ -11,7 +11,7 @@ import yaml
 from legation import names, pipeline
 from legation.ingest.documents import split
 from legation.ingest.files import RawFile, RootState, Tree, read_tree
-from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
+from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
 from legation.pipeline import Compiled
 from legation.render import printed
@@ -75,7 +75,7 @@ def proxy(written: dict[str, Any]) -> Proxy:
     own = written.get("labels", GATEWAY_LABELS if role is Role.GATEWAY else {})
     return Proxy(
         id="golden", role=role, namespace=written.get("namespace", "default"), name="golden", labels=labels(own),
-        capture=Capture.NONE, bind=written.get("bind", "127.0.0.1"),
+        capture=Capture.NONE, bind=written.get("bind", "127.0.0.1"), locality=Locality.parse(written.get("locality", "")),
         port_map=tuple(sorted(written.get("port_map", {}).items())),
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from envoy.service.discovery.v3 import discovery_pb2 as discovery
 from google.protobuf import json_format
 from legation.bootstrap import Options, Variant, bootstrap
 from legation.local.envoy import Envoy, find
-from legation.model.proxy import Capture, Proxy, Role, introduce
+from legation.model.proxy import Capture, Locality, Proxy, Role, introduce
 
 AWKWARD = {
     "on": "0644",
@@ -67,20 +67,22 @@ def parsed(text: str) -> bootstrap_pb2.Bootstrap:
 def introduced(options: Options) -> Proxy:
     """The proxy as the server sees it, after the trip through Envoy's own message."""
     node = parsed(bootstrap(options)).node
-    return introduce(node.id, json_format.MessageToDict(node.metadata))
+    place = Locality(node.locality.region, node.locality.zone, node.locality.sub_zone)
+    return introduce(node.id, json_format.MessageToDict(node.metadata), place)
 
 
 @pytest.mark.parametrize("role", Role)
 def test_the_server_sees_the_proxy_that_was_described(role: Role) -> None:
     options = Options(
         role, "web-1", "shop", "10.0.0.7", {"app": "web", "version": "v1"}, Capture.REDIRECT, "127.0.0.9",
-        port_map={80: 8080, 443: 8443},
+        port_map={80: 8080, 443: 8443}, locality="eu/a",
     )  # fmt: skip
     proxy = introduced(options)
     assert (proxy.role, proxy.name, proxy.namespace, proxy.ip) == (role, "web-1", "shop", "10.0.0.7")
     assert proxy.labels == (("app", "web"), ("version", "v1"))
     assert (proxy.capture, proxy.bind) == (Capture.REDIRECT, "127.0.0.9")
     assert proxy.port_map == ((80, 8080), (443, 8443))
+    assert proxy.locality == Locality("eu", "a")
 
 
 def test_the_defaults_are_those_of_the_command() -> None:
@@ -132,6 +134,8 @@ def test_no_value_is_left_plain(word: str) -> None:
         ({"xds": "unix:"}, "has no path"),
         ({"xds": "unix:/a\nb: c"}, "has no path"),
         ({"admin": "localhost:15000"}, "needs an IP address"),
+        ({"locality": "eu//a"}, "locality 'eu//a' is not"),
+        ({"locality": "a/b/c/d"}, "locality 'a/b/c/d' is not"),
         ({"port_map": {80: 0}}, "0 in the port map is not a port"),
     ],
 )

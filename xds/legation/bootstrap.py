@@ -31,6 +31,7 @@ class Options:
     `xds` and `admin` are `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`; the admin's HOST is an IP address, and its port 0
     lets the system choose. `bind` is the address of a sidecar's own listeners in capture mode NONE; `port_map` says
     which written port is served on which real one; without `reuse_port` a second proxy on a port fails loudly.
+    `locality` is where the proxy runs: `region/zone/subzone`, or the first of these.
     """
 
     role: Role
@@ -45,6 +46,7 @@ class Options:
     variant: Variant = Variant.DELTA
     port_map: Mapping[int, int] = field(default_factory=dict)
     reuse_port: bool = True
+    locality: str = ""
 
 
 def bootstrap(options: Options) -> str:
@@ -61,6 +63,8 @@ def bootstrap(options: Options) -> str:
     for port in (*options.port_map, *options.port_map.values()):
         if not 0 < port < 65536:
             raise ValueError(f"{port} in the port map is not a port: 1 to 65535")
+    if len(parts := options.locality.split("/")) > 3 or ("" in parts and options.locality):
+        raise ValueError(f"the locality {options.locality!r} is not region, region/zone or region/zone/subzone")
     admin = _address(options.admin, "admin", lowest_port=0)
     if "socket_address" in admin and not _is_ip(admin["socket_address"]["address"]):
         raise ValueError(f"the admin address {options.admin!r} needs an IP address: Envoy binds no names")
@@ -128,6 +132,7 @@ def _node(options: Options) -> dict[str, Any]:
     return {
         "id": "~".join(parts),
         "cluster": f"{labels.get('app') or options.name}.{namespace}",
+        **_locality(options.locality),
         "metadata": {
             "NAMESPACE": namespace,
             "LABELS": dict(sorted(labels.items())),
@@ -137,6 +142,11 @@ def _node(options: Options) -> dict[str, Any]:
             **({} if options.reuse_port else {"LEGATION_REUSE_PORT": "false"}),
         },
     }
+
+
+def _locality(written: str) -> dict[str, Any]:
+    parts = zip(("region", "zone", "sub_zone"), written.split("/"), strict=False)
+    return {"locality": dict(parts)} if written else {}
 
 
 def _xds_cluster(xds: str) -> dict[str, Any]:

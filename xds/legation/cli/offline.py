@@ -74,6 +74,7 @@ def validate(
 @option("--label", multiple=True, callback=pairs, help="A label of the proxy, KEY=VALUE.")
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
 @option("--bind", callback=ip, default="127.0.0.1", help="The address of a sidecar's own listeners.")
+@option("--locality", default="", help="Where it runs, REGION/ZONE/SUBZONE.", show_default=False)
 @option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="The form of the resources.")
 @mesh_config()
 @deployments()
@@ -84,12 +85,13 @@ def render(
     label: dict[str, str],
     map_port: dict[int, int],
     bind: str,
+    locality: str,
     output: str,
     mesh_config: str | None,
     deployments: str,
 ) -> None:
     """Print the Envoy resources that such a proxy gets. Documents with errors are left out, and told."""
-    asker = Asker(role, namespace, label, map_port, bind)
+    asker = Asker(role, namespace, label, map_port, bind, locality)
     (directory,) = existing((directory,))
     sources = (directory, mesh_config) if mesh_config else (directory,)
     compiled = pipeline.compile(files.read_tree(sources), asker.proxy(), mesh(deployments), mesh_config)
@@ -125,6 +127,7 @@ _TABLES = {
 @option("--admin", default="127.0.0.1:15000", help="Envoy's admin interface, HOST:PORT.")
 @option("--variant", type=click.Choice([str(known) for known in bootstraps.Variant]), default="delta", help="Of xDS.")
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
+@option("--locality", default="", help="Where it runs, REGION/ZONE/SUBZONE.", show_default=False)
 def bootstrap(
     role: str, label: dict[str, str], capture: str, variant: str, map_port: dict[int, int], **rest: Any
 ) -> None:

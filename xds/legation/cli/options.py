@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
+from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
 from legation.problems import Problem, Severity
 
@@ -107,6 +107,7 @@ class Asker:
     labels: dict[str, str]
     port_map: dict[int, int]
     bind: str
+    locality: str
 
     def proxy(self) -> Proxy:
         """A gateway that names no label has Istio's."""
@@ -115,6 +116,7 @@ class Asker:
         return Proxy(
             id="render", role=role, namespace=self.namespace, name="render", labels=labels(own), capture=Capture.NONE,
             bind=self.bind, port_map=tuple(sorted(self.port_map.items())),
+            locality=Locality.parse(self.locality),
         )  # fmt: skip
 
 
