@@ -334,7 +334,10 @@ class Admission:
         """Whether what is missing may be in a document that is not served, or in a part that cannot be read."""
         if any(not file.complete for file in self._files.values()):
             return True
-        definers = {"host": ("Service", "ServiceEntry"), "subset": ("DestinationRule",), "gateway": ("Gateway",)}
+        definers = {
+            "host": ("Service", "ServiceEntry"), "subset": ("DestinationRule",), "gateway": ("Gateway",),
+            "delegate": ("VirtualService",),
+        }  # fmt: skip
         kinds_needed = {kind for what, _ in missing for kind in definers[what]}
         return any(key.kind in kinds_needed for key, note in self._notes.items() if note.code in (HELD, LEFT_OUT))
 

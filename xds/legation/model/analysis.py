@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from legation.model import hosts, index, rules, services
+from legation.model import delegation, hosts, index, rules, services, shadows
 from legation.model.meta import Key, Object
 from legation.model.recall import Each, Reader
 from legation.names import MESH_GATEWAY
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Something that a document names and another has to define: `what` is host, subset or gateway."""
+    """Something that a document names and another has to define: `what` is host, subset, gateway or delegate."""
 
     what: str
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ def findings(reader: Reader, key: Key) -> tuple[Finding, ...]:
     found = reader.get(key.kind, (key.namespace, key.name))
     if not found:
         return ()
-    return tuple(_dangling(reader, found[0])) + tuple(_unreachable(found[0]))
+    return tuple(_dangling(reader, found[0])) + tuple(_unreachable(reader, found[0]))
 
 
 def dangling(reader: Reader, item: Object) -> Iterator[Reference]:
@@ -71,6 +71,8 @@ def dangling(reader: Reader, item: Object) -> Iterator[Reference]:
                 resolved = rules.names_subset(reader, host, subset, item.key.namespace)
             case "gateway", (name,):
                 resolved = bool(reader.get("Gateway", tuple(name.split("/"))))
+            case "delegate", _:
+                resolved = delegation.found(reader, item, item.spec.http[reference.path[2]]) is not None
             case _:
                 raise AssertionError(reference)
         if not resolved:
@@ -89,12 +91,19 @@ def _references(reader: Reader, item: Object) -> Iterator[Reference]:
         if name != MESH_GATEWAY:
             yield Reference("gateway", (name,), ("spec", "gateways", place))
     for number, rule in enumerate(item.spec.http or ()):
+        path = ("spec", "http", number)
         for place, route in enumerate(rule.route or ()):
-            yield from _destination(reader, item, route.destination, ("spec", "http", number, "route", place))
+            yield from _destination(reader, item, route.destination, (*path, "route", place, "destination"))
+        if rule.mirror is not None:
+            yield from _destination(reader, item, rule.mirror, (*path, "mirror"))
+        for place, mirror in enumerate(rule.mirrors):
+            yield from _destination(reader, item, mirror.destination, (*path, "mirrors", place, "destination"))
+        if rule.delegate is not None:
+            name = f"{rule.delegate.namespace or item.key.namespace}/{rule.delegate.name}"
+            yield Reference("delegate", (name,), (*path, "delegate"))
 
 
 def _destination(reader: Reader, item: Object, destination: Any, path: Path) -> Iterator[Reference]:
-    path = (*path, "destination")
     host = services.resolve(reader, destination.host, item.key.namespace)
     yield Reference("host", (host,), (*path, "host"))
     if destination.subset and services.known(reader, host):
@@ -117,7 +126,7 @@ def _dangling(reader: Reader, item: Object) -> Iterator[Finding]:
 def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str]:
     match reference.what, reference.names:
         case "host", (host,):
-            what = "the rule applies to nothing" if item.key.kind == "DestinationRule" else "requests are answered 503"
+            what = "the rule applies to nothing" if item.key.kind == "DestinationRule" else _loss(reference)
             near = hosts.closest(host, (str(name) for name in reader.names(hosts.SERVICE)))
             hint = f"did you mean {near}?" if near else "add a Service or a ServiceEntry for it"
             return f"no service has the host {host}; {what}", hint
@@ -125,7 +134,15 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
             rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, item.key.namespace))
             known = ", ".join(known.name for known in rule.subsets)
             hint = f"its subsets are: {known}" if known else f"write a DestinationRule for {host} with that subset"
-            return f"{host} has no subset {subset}; requests are answered 503", hint
+            return f"{host} has no subset {subset}; {_loss(reference)}", hint
+        case "delegate", (name,):
+            near = hosts.closest(name, ("/".join(map(str, known)) for known in reader.names(index.DELEGATE)))  # type: ignore[call-overload]
+            hint = (
+                f"did you mean {near}?"
+                if near and near != name
+                else "it has no `hosts`, and `exportTo` lets it be seen"
+            )
+            return f"there is no VirtualService {name} to delegate to; this rule is left out", hint
         case _, (name,):
             near = hosts.closest(name, ("/".join(map(str, known)) for known in reader.names("Gateway")))  # type: ignore[call-overload]
             return f"there is no Gateway {name}; the rule is not served there", f"did you mean {near}?" if near else ""
@@ -133,29 +150,24 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
             raise AssertionError(reference)
 
 
-def _unreachable(item: Object) -> Iterator[Finding]:
-    """Rules after one that takes every request."""
+def _loss(reference: Reference) -> str:
+    is_copy = reference.path[3] in ("mirror", "mirrors")
+    return "the copies go nowhere" if is_copy else "requests are answered 503"
+
+
+def _unreachable(reader: Reader, item: Object) -> Iterator[Finding]:
+    """Rules and matches that no request gets to."""
     if item.key.kind != "VirtualService":
         return
-    taken: int | None = None
-    for number, rule in enumerate(item.spec.http or ()):
-        if taken is not None:
-            said = f"this rule is never reached: http[{taken}] takes every request"
-            hint = f"put http[{taken}] last, or say in a `match` what it is for"
-            yield Finding(item.key, ("spec", "http", number), Severity.WARNING, "IST0130", said, hint)
-        elif not rule.match or any(_fits_everything(match) for match in rule.match):
-            taken = number
-
-
-def _fits_everything(match: Any) -> bool:
-    """Whether a match holds for every request, wherever it is called: it asks for nothing but any path."""
-    uri = match.uri
-    if uri is not None and (
-        uri.exact is not None or uri.prefix not in (None, "", "/") or uri.regex not in (None, ".*")
-    ):
-        return False
-    asked = (
-        match.scheme, match.method, match.authority, match.headers, match.without_headers, match.query_params,
-        match.port, match.source_labels, match.source_namespace, match.gateways,
-    )  # fmt: skip
-    return not any(asked)
+    for shadow in shadows.shadows(item.spec):
+        yield Finding(item.key, shadow.path, Severity.WARNING, shadow.code, shadow.message, shadow.hint)
+    for number, rule in enumerate(item.spec.http):
+        delegate = delegation.found(reader, item, rule)
+        for place, served in enumerate(reader.ask(delegation.filled_in, item.key, number) if delegate else ()):
+            if served is None and delegate is not None:
+                said = (
+                    f"http[{place}] of {delegate.key} is left out: it has a match that agrees with none of this rule's"
+                )
+                hint = "a delegate's matches may only narrow those of the rule that names it"
+                path = ("spec", "http", number, "delegate")
+                yield Finding(item.key, path, Severity.WARNING, shadows.UNREACHABLE, said, hint)

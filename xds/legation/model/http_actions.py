@@ -291,7 +291,7 @@ def _whole_seconds(value: Duration) -> Duration:
 
 def _origins(raw: Raw) -> Iterator[Finding]:
     for index, origin in items(raw, "allowOrigins"):
-        if not any(given(origin, field) for field in ("exact", "prefix", "regex")):
+        if not any(origin.get(field) for field in ("exact", "prefix", "regex")):
             said = "an origin without `exact`, `prefix` or `regex`"
             yield Finding(
                 ("allowOrigins", index), said, "say which, such as {exact: https://shop.example.com}", at_key=True

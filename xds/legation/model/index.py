@@ -9,6 +9,7 @@ This is the list of questions that are asked of a World; a new question is a new
     "address"                     IP address               the same, by the addresses that stand for them
     ("bound", gateway)            host as it may be meant  VirtualServices of `mesh` or of a gateway `namespace/name`
     ("bound wildcard", gateway)   *.host                   of these, the ones with a wildcard
+    "delegate"                    (namespace, name)        VirtualServices without hosts: they fill in others
     "rule"                        host as it may be meant  DestinationRules
     "rule wildcard"               *.host                   of these, the ones with a wildcard
     "slice"                       (namespace, service)     EndpointSlices and Endpoints
@@ -28,6 +29,9 @@ from legation.model.proxy import LOCALITY, TOPOLOGY
 from legation.names import MESH_GATEWAY
 
 Place = tuple[Hashable, Hashable]
+
+DELEGATE = "delegate"
+"""The table of VirtualServices that have no hosts: the rules of others name them."""
 
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 """The kinds that stand for pods."""
@@ -55,6 +59,8 @@ def places(item: Object, domain: str) -> Iterator[Place]:
             for ip in {hosts.address(written) for written in item.spec.addresses}:
                 yield "address", ip
         case "VirtualService":
+            if not item.spec.hosts:
+                yield DELEGATE, (item.key.namespace, item.key.name)
             yield from _bound(item, domain)
         case "DestinationRule":
             for host in hosts.readings(item.spec.host, item.key.namespace, domain):

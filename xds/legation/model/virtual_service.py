@@ -99,7 +99,7 @@ def _claims(raw: Raw) -> Iterator[Finding]:
     for field in ("headers", "withoutHeaders"):
         for name in inner(raw, field):
             if name.startswith(CLAIMS):
-                said = "matching on a token's claims is not supported yet: the condition is never true"
+                said = "matching on a token's claims is not supported yet: this match is never true"
                 yield Finding((field, name), said, "remove it", True, Severity.WARNING, NOT_SUPPORTED)
 
 
@@ -142,7 +142,7 @@ class HTTPMatchRequest(Model):
     """Headers that must not match. A missing header counts as an empty one."""
     source_namespace: Label | None = None
     """The namespace of the calling workload. Not looked at where `gateways` is given."""
-    stat_prefix: Annotated[Str, NotYet()] = ""
+    stat_prefix: Str = ""
     """The name of statistics of their own for these requests."""
 
 
@@ -253,6 +253,25 @@ def _one_authority(raw: Raw) -> Iterator[Finding]:
         yield Finding(path, "the host is rewritten twice", "keep one of the places", at_key=True)
 
 
+MOST_HEADERS: Final = 1000
+"""So many headers Envoy adds to a request or a response, and no more."""
+
+
+def _many_headers(raw: Raw) -> Iterator[Finding]:
+    """The headers of an only destination are put to the rule's; of several, each has its own."""
+    routes = items(raw, "route")
+    for way in ("request", "response"):
+        counts: dict[Path, int] = {}
+        for where, part in (((), raw), *((("route", index), item) for index, item in routes)):
+            place: Path = () if len(routes) == 1 else where
+            added = sum(len(inner(part, "headers", way, operation)) for operation in ("set", "add"))
+            counts[place] = counts.get(place, 0) + added
+        for place, count in counts.items():
+            if count > MOST_HEADERS:
+                said = f"{count} headers are set or added, and Envoy takes {MOST_HEADERS} at most"
+                yield Finding((*place, "headers"), said, "remove some", at_key=True)
+
+
 def _mirror_share(raw: Raw) -> Iterator[Finding]:
     if not given(raw, "mirror"):
         for field in ("mirrorPercentage", "mirrorPercent"):
@@ -268,12 +287,13 @@ class HTTPRoute(Model):
     rules = (
         Excludes("redirect", ("route", "directResponse", "rewrite", "fault")),
         Excludes("directResponse", ("route", "rewrite", "fault")),
-        Excludes("delegate", ("route", "redirect", "directResponse")),
+        Excludes("delegate", ("route", "redirect")),
         Excludes("mirror", ("mirrors",)),
         AnyOf(("route", "redirect", "directResponse"), unless=("delegate",)),
         weights,
         _prefix_redirect,
         _one_authority,
+        _many_headers,
         _mirror_share,
     )
 
@@ -287,7 +307,7 @@ class HTTPRoute(Model):
     """Answers with another address instead."""
     direct_response: HTTPDirectResponse | None = None
     """Answers by itself instead."""
-    delegate: Annotated[Delegate | None, NotYet("the rule is left out")] = None
+    delegate: Delegate | None = None
     """Another VirtualService whose rules stand in for this one."""
     rewrite: HTTPRewrite | None = None
     """Changes path and host before the request is sent on."""
@@ -297,15 +317,15 @@ class HTTPRoute(Model):
     """How often a failed request is tried again; twice if left out."""
     fault: HTTPFaultInjection | None = None
     """Faults on purpose."""
-    mirror: Annotated[Destination | None, NotYet()] = None
+    mirror: Destination | None = None
     """Where a copy of requests goes."""
-    mirrors: Annotated[tuple[HTTPMirrorPolicy, ...], NotYet()] = ()
+    mirrors: tuple[HTTPMirrorPolicy, ...] = ()
     """Where copies of requests go."""
-    mirror_percent: Annotated[Annotated[Uint32, Field(le=100)] | None, NotYet(), Deprecated("mirrorPercentage")] = None
+    mirror_percent: Annotated[Annotated[Uint32, Field(le=100)] | None, Deprecated("mirrorPercentage")] = None
     """The share of requests that is copied, as a whole number."""
-    mirror_percentage: Annotated[Percent | None, NotYet()] = None
+    mirror_percentage: Percent | None = None
     """The share of requests that is copied; all if left out."""
-    cors_policy: Annotated[CorsPolicy | None, NotYet("pages of other origins may not call")] = None
+    cors_policy: CorsPolicy | None = None
     """Which pages of other origins may call."""
     headers: Headers | None = None
     """What happens to headers."""
@@ -379,14 +399,30 @@ def within(name: str, host: str) -> bool:
 
 
 def _delegates(raw: Raw) -> Iterator[Finding]:
+    """Without hosts it is a delegate: it has HTTP rules and nothing else, and none of them is another's."""
     if given(raw, "hosts"):
         return
     for field in ("gateways", "tls", "tcp"):
         if given(raw, field):
             yield Finding((), "`hosts` is missing", "add `hosts`: the names that clients call", at_key=True)
             return
-    said = "without `hosts` this is a delegate of other VirtualServices, which is not supported yet: it has no effect"
-    yield Finding((), said, "add `hosts`: the names that clients call", True, Severity.WARNING, NOT_SUPPORTED)
+    for index, route in items(raw, "http"):
+        if given(route, "delegate"):
+            said = "a delegate (a VirtualService without `hosts`) has no delegates of its own"
+            yield Finding(("http", index, "delegate"), said, "name it where this one is named", at_key=True)
+
+
+def _claims_in_mesh(raw: Raw) -> Iterator[Finding]:
+    if not given(raw, "hosts") or not _mesh(raw):
+        return
+    for index, route in items(raw, "http"):
+        for place, match in items(route, "match"):
+            for field in ("headers", "withoutHeaders"):
+                for name in inner(match, field):
+                    if name.startswith(CLAIMS):
+                        where = ("http", index, "match", place, field, name)
+                        said = "a token's claims can only be matched at gateways"
+                        yield Finding(where, said, "bind it to gateways only, without `mesh`", at_key=True)
 
 
 def _old_gateway_names(raw: Raw) -> Iterator[Finding]:
@@ -401,7 +437,7 @@ def _old_gateway_names(raw: Raw) -> Iterator[Finding]:
 class VirtualService(Model):
     """Which requests go where, and what happens to them on the way."""
 
-    rules = (AnyOf(("http", "tcp", "tls")), _hosts, _sni, _delegates, _old_gateway_names, Visibility())
+    rules = (AnyOf(("http", "tcp", "tls")), _hosts, _sni, _delegates, _claims_in_mesh, _old_gateway_names, Visibility())
 
     hosts: tuple[Host, ...] = ()
     """The names that clients call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from legation.model.meta import Object
+from legation.model.meta import Key, Object
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
 
@@ -22,8 +22,10 @@ class RouteContext:
     port: int
     scope: Scope
     secure: bool = False
+    source: Key | None = None
+    """The document that the rule stands in, if it is another one: a delegate."""
 
     @property
     def namespace(self) -> str:
         """The namespace in which short names are understood."""
-        return self.item.key.namespace
+        return (self.source or self.item.key).namespace

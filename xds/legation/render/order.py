@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from google.protobuf.message import Message
@@ -15,12 +16,14 @@ from legation.render.draft import ClusterDraft
 from legation.render.features import (
     connection_pool,
     consistent_hash,
+    cors,
     destinations,
     direct_response,
     fault,
     headers,
     load_balancer,
     locality,
+    mirror,
     outlier_detection,
     proxy_protocol,
     redirect,
@@ -48,8 +51,11 @@ ROUTE: Final[tuple[RouteFeature, ...]] = (
     # Before headers: `rewrite.authority` goes before a `host` that is set as a header.
     rewrite.apply,
     headers.apply,
-    # Beside the action, for the filter of that name.
+    # Copies are of the request as it is sent on, so nothing of the above is theirs to say.
+    mirror.apply,
+    # Beside the action, for the filters of these names.
     fault.apply,
+    cors.apply,
 )
 """From a rule of a VirtualService to Envoy's Route, whose match is there already."""
 
@@ -72,6 +78,8 @@ CLUSTER: Final[tuple[ClusterFeature, ...]] = (
 HTTP_FILTERS: Final[tuple[tuple[str, Message], ...]] = (
     # Always there, empty, so that a route can configure it without a new listener (which would drain connections).
     (fault.FILTER, fault_pb2.HTTPFault()),
+    # After faults, as in Istio: they hit preflights too.
+    (cors.FILTER, cors_pb2.Cors()),
     # Envoy wants it last.
     ("envoy.filters.http.router", router_pb2.Router()),
 )

@@ -7,13 +7,13 @@ and the rest of a table of ten thousand is copied as bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
 
 from legation import names
-from legation.model import hosts, routing, services
+from legation.model import delegation, hosts, routing, services
 from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader
@@ -115,7 +115,7 @@ def mesh_host(reader: Reader, host: str, port: int, scope: Scope) -> VirtualHost
     for item in ruling:
         if routes := list(_routes(RouteContext(reader, item, names.MESH_GATEWAY, port, scope))):
             made = _virtual_host(reader, host, port, _domains(reader, host, port, service, scope), routes)
-            return _piece(made, (*defining, item.key))
+            return _piece(made, (*defining, item.key, *delegation.delegates(reader, item)))
     if service is None:
         return None
     default = [_default(reader, names.outbound(host, port), scope)]
@@ -192,7 +192,7 @@ def gateway_host(reader: Reader, host: str, name: str, scope: Scope) -> VirtualH
     for server in _of_route(reader, name, scope):
         for item in routing.at_gateway(reader, server, host, scope.namespace):
             number = number or server.number
-            origins += (server.origin, item.key)
+            origins += (server.origin, item.key, *delegation.delegates(reader, item))
             routes += _routes(RouteContext(reader, item, server.gateway, server.number, scope))
     if not routes:
         return None
@@ -205,17 +205,18 @@ def gateway_host(reader: Reader, host: str, name: str, scope: Scope) -> VirtualH
 
 def _routes(context: RouteContext) -> Iterator[route_pb2.Route]:
     """The routes of a VirtualService here: one per match of each rule, up to the first that holds for every request."""
-    for rule in context.item.spec.http or ():
-        matches = [wanted for wanted in rule.match or () if match.concerns(wanted, context)]
+    for served in delegation.rules(context.reader, context.item):
+        rule, here = served.rule, replace(context, source=served.source)
+        matches = [wanted for wanted in rule.match if match.concerns(wanted, here)]
         if rule.match and not matches:
             continue
-        for wanted in matches or [None]:
+        for wanted in matches or (None,):
             route = route_pb2.Route(name=_route_name(rule.name, wanted.name if wanted is not None else None))
             route.match.CopyFrom(match.translate(wanted))
+            if wanted is not None:
+                route.stat_prefix = wanted.stat_prefix
             for feature in order.ROUTE:
-                feature(route, rule, context)
-            if route.WhichOneof("action") is None:
-                continue  # nothing of this rule is supported yet; the user was told
+                feature(route, rule, here)
             yield route
             if match.is_catch_all(route.match):
                 return
@@ -238,6 +239,7 @@ def _piece(made: route_pb2.VirtualHost, origins: tuple[Key, ...]) -> VirtualHost
     clusters: set[str] = set()
     for route in made.routes:
         clusters.update(cluster.name for cluster in route.route.weighted_clusters.clusters)
+        clusters.update(policy.cluster for policy in route.route.request_mirror_policies)
         if route.route.cluster:
             clusters.add(route.route.cluster)
     body = wire.delimited(_VIRTUAL_HOSTS, wire.body(made))

@@ -11,6 +11,7 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from legation.model import index
+from legation.model.virtual_service import CLAIMS
 from legation.render.context import RouteContext
 
 
@@ -20,6 +21,8 @@ def concerns(match: Any, context: RouteContext) -> bool:
     """
     if match.port is not None and match.port != context.port:
         return False
+    if any(name.startswith(CLAIMS) for asked in (match.headers, match.without_headers) for name in asked):
+        return False  # nothing here reads tokens yet, so no claim is known to be there, and none to be missing
     if match.gateways:
         own = context.namespace
         return any(index.gateway_reference(name, own) == context.gateway for name in match.gateways)

@@ -1,0 +1,113 @@
+"""Rules and matches that no request ever gets to, since one before them takes all that they ask for.
+
+The codes are those of `istioctl analyze`. Only what can be told without a doubt is told: a match is covered by an earlier
+one that asks for the same besides the path, or for nothing besides it, and whose path begins alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from legation.model.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
+from legation.problems import Path
+
+UNREACHABLE: Final = "IST0130"
+INEFFECTIVE: Final = "IST0131"
+
+
+class Shadow(NamedTuple):
+    """A rule or a match that is never reached: where, by which code, and what to say."""
+
+    path: Path
+    code: str
+    message: str
+    hint: str
+
+
+def shadows(item: VirtualService) -> Iterator[Shadow]:
+    """Everything in a VirtualService that is never reached. Costs what reading it once costs."""
+    taken = _Taken()
+    for number, rule in enumerate(item.http):
+        by = [taken.by(match) for match in rule.match] or [taken.by(None)]
+        if None not in by:
+            yield _unreachable(number, {first for first in by if first is not None})
+            continue
+        for place, first in enumerate(by):
+            if first is not None:
+                path = ("spec", "http", number, "match", place)
+                said = f"this match is never reached: {first} takes what it asks for"
+                yield Shadow(path, INEFFECTIVE, said, f"remove it, or put it before {first}")
+        if rule.delegate is None:  # what a delegate's rules let pass goes on to the next
+            taken.add(number, rule)
+
+
+def _unreachable(number: int, by: set[_Place]) -> Shadow:
+    path = ("spec", "http", number)
+    if len(by) == 1 and (only := next(iter(by))).everything:
+        said = f"this rule is never reached: {only} takes every request"
+        return Shadow(path, UNREACHABLE, said, f"put http[{only.rule}] last, or say in a `match` what it is for")
+    listed = ", ".join(str(place) for place in sorted(by))
+    said = f"this rule is never reached: {listed} {'takes' if len(by) == 1 else 'take'} what it asks for"
+    return Shadow(path, UNREACHABLE, said, "remove it, or put it first")
+
+
+class _Place(NamedTuple):
+    """A match that takes requests; `everything`: all of them."""
+
+    rule: int
+    match: int
+    everything: bool
+
+    def __str__(self) -> str:
+        return f"http[{self.rule}]" if self.match < 0 or self.everything else f"http[{self.rule}].match[{self.match}]"
+
+
+class _Taken:
+    """What the rules so far take: by all that they ask for besides the path, the paths, whole or as beginnings."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[Any, str, str], _Place] = {}
+
+    def add(self, number: int, rule: HTTPRoute) -> None:
+        for place, match in enumerate(rule.match) if rule.match else ((-1, None),):
+            rest, (kind, text) = _rest(match), _path(match)
+            self._places.setdefault((rest, kind, text), _Place(number, place, not text and rest == _ANYTHING))
+
+    def by(self, match: HTTPMatchRequest | None) -> _Place | None:
+        """The match that takes everything which this one asks for."""
+        rest, (kind, text) = _rest(match), _path(match)
+        same = (rest,) if rest == _ANYTHING else (rest, _ANYTHING)
+        wanted = [(kind, text)]
+        if kind == "regex":
+            wanted.append(("prefix", ""))
+        else:
+            wanted += [("prefix", text[:length]) for length in range(len(text) + 1)]
+        found = (self._places.get((rest, *path)) for rest in same for path in wanted)
+        return min((place for place in found if place is not None), default=None)
+
+
+def _path(match: HTTPMatchRequest | None) -> tuple[str, str]:
+    """How the path is matched, and by what. Every path begins with a slash."""
+    uri = match.uri if match is not None else None
+    if uri is None or uri.regex == ".*":
+        return "prefix", ""
+    if uri.exact is not None:
+        return "exact", uri.exact
+    if uri.regex is not None:
+        return "regex", uri.regex
+    return "prefix", "" if uri.prefix in (None, "/") else uri.prefix
+
+
+def _rest(match: HTTPMatchRequest | None) -> Any:
+    """Everything that a match asks for besides the path."""
+    if match is None:
+        return _ANYTHING
+    cased = match.ignore_uri_case and match.uri is not None and match.uri.regex is None and _path(match)[1] != ""
+    return (
+        match.scheme, match.method, match.authority, match.headers, match.without_headers, match.query_params,
+        match.port, match.source_labels, match.source_namespace, match.gateways, cased,
+    )  # fmt: skip
+
+
+_ANYTHING: Final = _rest(HTTPMatchRequest())
