@@ -196,9 +196,9 @@ class MeshConfig(Model):
     """What holds for every service, unless a DestinationRule says otherwise."""
     default_http_retry_policy: HTTPRetry | None = None
     """Retries of rules that do not say; two of what was certainly not processed if left out."""
-    locality_lb_setting: Annotated[LocalityLoadBalancerSetting | None, NotYet("only DestinationRules decide")] = None
+    locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """How localities share the traffic, where no DestinationRule says it."""
-    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, NotYet("only DestinationRules decide")] = None
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
     """Whether traffic stays in a proxy's zone."""
     outbound_cluster_stat_name: StatName = ""
     """What the metrics of a service's cluster are called."""

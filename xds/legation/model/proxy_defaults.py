@@ -95,9 +95,9 @@ class MetadataExchange(Model):
 class ProxyHeaders(Model):
     """Which headers proxies add."""
 
-    forwarded_client_cert: ForwardedCertificate = "UNDEFINED"
+    forwarded_client_cert: Annotated[ForwardedCertificate, NotYet("sidecars take no calls yet")] = "UNDEFINED"
     """What becomes of X-Forwarded-Client-Cert."""
-    set_current_client_cert_details: CertificateDetails | None = None
+    set_current_client_cert_details: Annotated[CertificateDetails | None, NotYet("sidecars take no calls yet")] = None
     """What is told of a client's certificate."""
     request_id: Switch | None = None
     """X-Request-Id."""

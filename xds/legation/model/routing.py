@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from legation.model import hosts, services
+from legation.model import hosts, mesh, services
 from legation.model.meta import Key, Object
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
@@ -26,7 +26,7 @@ def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
     fitting = {pattern for pattern in patterns if hosts.contains(pattern, host) and pattern != host}
     while fitting:
         best = hosts.most_specific(fitting, host)
-        if found := _ordered(reader.get(_IN_MESH, best), client):
+        if found := _ordered(reader, reader.get(_IN_MESH, best), client):
             return tuple(found)
         fitting.discard(best or "")
     return ()
@@ -36,7 +36,7 @@ _IN_MESH = ("bound", MESH_GATEWAY)
 
 
 def _by_name(reader: Reader, host: str, client: str) -> list[Object]:
-    return _ordered((item for item in reader.get(_IN_MESH, host) if host in _hosts(reader, item)), client)
+    return _ordered(reader, (item for item in reader.get(_IN_MESH, host) if host in _hosts(reader, item)), client)
 
 
 def _hosts(reader: Reader, item: Object) -> list[str]:
@@ -182,14 +182,15 @@ def at_gateway(reader: Reader, of: Server, host: str, client: str) -> tuple[Obje
             for item in reader.get(table, name):
                 if not mine.namespace or mine.namespace == item.key.namespace:
                     found[item.key] = item
-    return tuple(_ordered(found.values(), client))
+    return tuple(_ordered(reader, found.values(), client))
 
 
-def _ordered(items: Iterable[Object], client: str) -> list[Object]:
+def _ordered(reader: Reader, items: Iterable[Object], client: str) -> list[Object]:
     """Those that a client's namespace sees: private, then exported to it by name, then public; oldest first in each."""
     listed: list[tuple[int, Object]] = []
     for item in items:
-        exported, own = item.spec.export_to or (), item.key.namespace
+        own = item.key.namespace
+        exported = mesh.exported(reader, item.spec.export_to, "virtual_service")
         if not exported or "*" in exported:
             listed.append((2, item))
         elif {"." if own == client else client, client} & set(exported):

@@ -12,13 +12,14 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from google.protobuf import duration_pb2
 
 from legation import names
-from legation.model import endpoints, rules, services
+from legation.model import endpoints, mesh, rules, services
 from legation.model.localities import Standpoint
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Ruling
 from legation.render import endpoints as load_assignments
 from legation.render import order, wire
 from legation.render.draft import ClusterDraft
+from legation.render.features import proxy_defaults
 from legation.snapshot.snapshot import Resource
 
 
@@ -76,7 +77,6 @@ def _cluster(
     made = draft.made
     made.name = name
     made.alt_stat_name = _stat_name(reader, draft, service)
-    draft.keeps_case = proxy_defaults.keeps_case(reader)
     if by_dns:
         _resolved_by_dns(reader, made, load_assignments.looked_up(reader, name, namespace, selection, seen_from))
         if not made.load_assignment.endpoints:
@@ -88,6 +88,7 @@ def _cluster(
         draft.refs.add((names.ENDPOINT, name))
     for feature in order.CLUSTER:
         feature(draft)
+    proxy_defaults.to_cluster(draft, reader)
     return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *ruling))
 
 

@@ -30,7 +30,6 @@ class ClusterDraft:
     preference: Preference | None = None
     subject_alt_names: tuple[str, ...] = ()
     ca_bundle: str = ""
-    keeps_case: bool = False
     made: cluster_pb2.Cluster = field(default_factory=cluster_pb2.Cluster)
     http: http_protocol_options_pb2.HttpProtocolOptions = field(
         default_factory=http_protocol_options_pb2.HttpProtocolOptions

@@ -16,7 +16,8 @@ from legation.model import routing
 from legation.model.meta import Key
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
-from legation.render import order, routes, wire
+from legation.render import access_logs, order, routes, wire
+from legation.render.features import proxy_defaults
 from legation.snapshot.snapshot import Resource
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
@@ -33,7 +34,7 @@ def _at_gateway(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
         origins.setdefault((server.real_port, server.bind), []).append(server.origin)
     return tuple(
         _http(
-            scope, bind or routing.ALL_ADDRESSES, port, names.gateway_http_route(port, bind), tuple(dict.fromkeys(of))
+            reader, scope, bind or routing.ALL_ADDRESSES, port, names.gateway_http_route(port, bind), tuple(dict.fromkeys(of))
         )
         for (port, bind), of in sorted(origins.items())
     )
@@ -42,12 +43,12 @@ def _at_gateway(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
 def _beside_workload(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
     """Capture mode NONE: real listeners on loopback; the services of a port share one and are told apart by Host."""
     return tuple(
-        _http(scope, scope.bind, scope.real_port(port), names.sidecar_http_route(port), ())
+        _http(reader, scope, scope.bind, scope.real_port(port), names.sidecar_http_route(port), ())
         for port in reader.ask(routes.sidecar_ports, scope)
     )
 
 
-def _http(scope: Scope, bind: str, port: int, route: str, origins: tuple[Key, ...]) -> Resource:
+def _http(reader: Reader, scope: Scope, bind: str, port: int, route: str, origins: tuple[Key, ...]) -> Resource:
     name = names.listener(bind, port)
     made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.OUTBOUND)
     wire.set_address(made.address, bind, port)
@@ -56,16 +57,16 @@ def _http(scope: Scope, bind: str, port: int, route: str, origins: tuple[Key, ..
     if scope.role is Role.GATEWAY:
         made.max_connections_to_accept_per_socket_event.value = 1
     filters = made.filter_chains.add().filters.add(name=_MANAGER)
-    filters.typed_config.CopyFrom(wire.pack(_manager(scope, name, route)))
+    filters.typed_config.CopyFrom(wire.pack(_manager(reader, scope, name, route)))
+    proxy_defaults.to_listener(made, reader, scope)
+    made.access_log.extend(access_logs.of_listener(reader))
     return wire.as_resource(name, made, frozenset(((names.ROUTE, route),)), origins)
 
 
-def _manager(scope: Scope, name: str, route: str) -> hcm_pb2.HttpConnectionManager:
+def _manager(reader: Reader, scope: Scope, name: str, route: str) -> hcm_pb2.HttpConnectionManager:
     made = hcm_pb2.HttpConnectionManager(stat_prefix=name, proxy_100_continue=True)
     made.rds.route_config_name = route
     made.rds.config_source.CopyFrom(wire.ADS)
-    made.normalize_path.value = True
-    made.path_with_escaped_slashes_action = hcm_pb2.HttpConnectionManager.KEEP_UNCHANGED
     made.stream_idle_timeout.CopyFrom(duration_pb2.Duration())
     made.upgrade_configs.add(upgrade_type="websocket")
     at_edge = scope.role is Role.GATEWAY
@@ -77,6 +78,9 @@ def _manager(scope: Scope, name: str, route: str) -> hcm_pb2.HttpConnectionManag
         details.subject.CopyFrom(wrappers_pb2.BoolValue(value=True))
         details.cert = details.dns = details.uri = True
         made.server_name = "istio-envoy"
+    proxy_defaults.to_manager(made, reader, scope)
+    made.access_log.extend(access_logs.of_mesh(reader))
     for filter_name, config in order.HTTP_FILTERS:
-        made.http_filters.add(name=filter_name).typed_config.CopyFrom(wire.pack(config))
+        packed = wire.pack(proxy_defaults.of_filter(config, reader))
+        made.http_filters.add(name=filter_name).typed_config.CopyFrom(packed)
     return made

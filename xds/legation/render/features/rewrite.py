@@ -7,6 +7,7 @@ from typing import Any
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 
 from legation.render.context import RouteContext
+from legation.render.features import proxy_defaults
 
 
 def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
@@ -21,3 +22,4 @@ def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
         route.route.prefix_rewrite = written.uri
     if written.authority:
         route.route.host_rewrite_literal = written.authority
+        route.route.append_x_forwarded_host = proxy_defaults.says_host(context.reader)
