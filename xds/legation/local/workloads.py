@@ -26,7 +26,8 @@ from legation.model.world import World
 class Wanted:
     """One listener that should be there: a replica of a workload, on one of its ports.
 
-    `address` is where the documents say that it listens, or None for a replica of a Deployment, which may listen anywhere.
+    `address` is where the documents say that it listens, or None for a replica of a Deployment, which may listen anywhere;
+    `target` is then what services call its port: its number or its name.
     """
 
     namespace: str
@@ -35,6 +36,7 @@ class Wanted:
     port: int
     labels: Labels
     address: str | None = None
+    target: str = ""
 
 
 def wanted(world: World) -> frozenset[Wanted]:
@@ -58,8 +60,9 @@ def _of_service(reader: Reader, service: services.Service) -> Iterator[Wanted]:
             replicas = 1 if item.spec.spec.replicas is None else item.spec.spec.replicas
             for replica in range(replicas if number is not None else 0):
                 yield Wanted(
-                    item.key.namespace, item.key.name, replica + 1, number or 0, labels(index.workload_labels(item))
-                )
+                    item.key.namespace, item.key.name, replica + 1, number or 0, labels(index.workload_labels(item)),
+                    target=str(port.target),
+                )  # fmt: skip
         for endpoint in reader.ask(endpoints.endpoints, service.host, service.namespace, port.number):
             if endpoint.origin is not None and endpoint.origin.name.startswith(PREFIX):
                 continue
@@ -134,11 +137,11 @@ async def _leave(running: StandIn) -> None:
 
 
 def _entry(item: Wanted, port: int) -> Object:
-    """A replica's port as a WorkloadEntry; its one entry in `ports` is by the port that it stands for."""
+    """A replica's port as a WorkloadEntry; its one entry in `ports` is by what services call it."""
     spec: Any = WorkloadEntry.model_construct(
-        address="127.0.0.1", ports={str(item.port): port}, labels=dict(item.labels), locality="", weight=1
+        address="127.0.0.1", ports={item.target: port}, labels=dict(item.labels), locality="", weight=1
     )
-    name = f"{PREFIX}{item.workload}/{item.replica}/{item.port}"
+    name = f"{PREFIX}{item.workload}/{item.replica}/{item.target}"
     return Object(Key("WorkloadEntry", item.namespace, name), ObjectMeta(), spec)
 
 

@@ -205,11 +205,11 @@ def container_port(pod: Any, port: ServicePort) -> int | None:
 def _of_workload_entry(
     item: Object, port: ServicePort, target: int | str | None, service: Service
 ) -> Iterator[Endpoint]:
-    """A WorkloadEntry behind a service: of a named target its port of that name; else its own port of the service's
-    port name, else the target itself.
+    """A WorkloadEntry behind a service: its own port of the target's name (of its number, as `run` writes it for its
+    stand-ins); else its own port of the service's port name, else the target itself.
     """
     own = item.spec.ports or {}
-    named = own.get(target) if isinstance(target, str) else None
+    named = own.get(str(target)) if target is not None else None
     number = named or own.get(port.name) or (target if isinstance(target, int) else None)
     if number is not None and item.spec.address:
         yield _entry(item.spec, number, item.meta.labels, item.key)
