@@ -7,7 +7,7 @@ match in full. What it does not know it refuses (`Unknown`), so that a new field
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -79,6 +79,7 @@ def call(config: Config, of: Call) -> dict[str, Any]:
     """What becomes of a call, in the words of a golden case's `calls.yaml`.
 
     `to`: the cluster, or the clusters with their weights; `as`: host and path as they are sent on, if they differ;
+    `copies`: the clusters that get a copy, with their share in percent;
     `route`: the route's name, if it has one; `status` and `location` or `body` where the proxy answers by itself.
     A cluster that does not exist, or has no endpoint, is a status too: 503.
     """
@@ -211,7 +212,17 @@ def _outcome(config: Config, route: Message, of: Call) -> dict[str, Any]:
         for entry in entries:
             name = entry["name"] + (f" ({reason})" if (reason := _no_answer(config, entry["name"])) else "")
             to[name] = to.get(name, 0) + entry["weight"]
-    return {**named, "to": to, **({"as": changed} if changed else {})}
+    copies = dict(_copies(config, action))
+    return {**named, "to": to, **({"as": changed} if changed else {}), **({"copies": copies} if copies else {})}
+
+
+def _copies(config: Config, action: Message) -> Iterator[tuple[str, float]]:
+    """Where copies go, with their share in percent."""
+    units = {"HUNDRED": 1, "TEN_THOUSAND": 100, "MILLION": 10_000}
+    for policy in action.get("request_mirror_policies", ()):
+        name, share = policy["cluster"], policy["runtime_fraction"]["default_value"]
+        reason = _no_answer(config, name)
+        yield name + (f" ({reason})" if reason else ""), share["numerator"] / units[share.get("denominator", "HUNDRED")]
 
 
 def _no_answer(config: Config, name: str) -> str:

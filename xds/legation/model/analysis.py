@@ -162,12 +162,14 @@ def _unreachable(reader: Reader, item: Object) -> Iterator[Finding]:
     for shadow in shadows.shadows(item.spec):
         yield Finding(item.key, shadow.path, Severity.WARNING, shadow.code, shadow.message, shadow.hint)
     for number, rule in enumerate(item.spec.http):
-        delegate = delegation.found(reader, item, rule)
-        for place, served in enumerate(reader.ask(delegation.filled_in, item.key, number) if delegate else ()):
-            if served is None and delegate is not None:
-                said = (
-                    f"http[{place}] of {delegate.key} is left out: it has a match that agrees with none of this rule's"
-                )
-                hint = "a delegate's matches may only narrow those of the rule that names it"
-                path = ("spec", "http", number, "delegate")
-                yield Finding(item.key, path, Severity.WARNING, shadows.UNREACHABLE, said, hint)
+        if (delegate := delegation.found(reader, item, rule)) is None:
+            continue
+        out = [
+            place for place, served in enumerate(reader.ask(delegation.filled_in, item.key, number)) if served is None
+        ]
+        if out:
+            which = ", ".join(f"http[{place}]" for place in out)
+            said = f"{which} of {delegate.key} would never be reached here: a match agrees with none of this rule's"
+            hint = "a delegate's matches may only narrow those of the rule that names it"
+            path = ("spec", "http", number, "delegate")
+            yield Finding(item.key, path, Severity.WARNING, shadows.UNREACHABLE, said, hint)

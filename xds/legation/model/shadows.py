@@ -67,47 +67,68 @@ class _Taken:
     """What the rules so far take: by all that they ask for besides the path, the paths, whole or as beginnings."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[Any, str, str], _Place] = {}
+        self._rests: dict[Any, int] = {_NOTHING_ELSE: 0}
+        self._places: dict[tuple[int, _Path], _Place] = {}
 
     def add(self, number: int, rule: HTTPRoute) -> None:
         for place, match in enumerate(rule.match) if rule.match else ((-1, None),):
-            rest, (kind, text) = _rest(match), _path(match)
-            self._places.setdefault((rest, kind, text), _Place(number, place, not text and rest == _ANYTHING))
+            rest, path = self._number(match), _path(match)
+            self._places.setdefault((rest, path), _Place(number, place, path == _ANY_PATH and rest == 0))
 
     def by(self, match: HTTPMatchRequest | None) -> _Place | None:
         """The match that takes everything which this one asks for."""
-        rest, (kind, text) = _rest(match), _path(match)
-        same = (rest,) if rest == _ANYTHING else (rest, _ANYTHING)
-        wanted = [(kind, text)]
-        if kind == "regex":
-            wanted.append(("prefix", ""))
-        else:
-            wanted += [("prefix", text[:length]) for length in range(len(text) + 1)]
-        found = (self._places.get((rest, *path)) for rest in same for path in wanted)
+        same = {self._number(match), 0}
+        found = (self._places.get((rest, path)) for path in _wider(_path(match)) for rest in same)
         return min((place for place in found if place is not None), default=None)
 
+    def _number(self, match: HTTPMatchRequest | None) -> int:
+        """What a match asks for besides the path, as a number that is soon compared."""
+        return self._rests.setdefault(_rest(match), len(self._rests))
 
-def _path(match: HTTPMatchRequest | None) -> tuple[str, str]:
-    """How the path is matched, and by what. Every path begins with a slash."""
+
+class _Path(NamedTuple):
+    """How a path is matched, by what, and whether case counts; the text is in small letters if it does not."""
+
+    kind: str
+    text: str
+    cased: bool = True
+
+
+_ANY_PATH: Final = _Path("prefix", "")
+
+
+def _path(match: HTTPMatchRequest | None) -> _Path:
     uri = match.uri if match is not None else None
-    if uri is None or uri.regex == ".*":
-        return "prefix", ""
-    if uri.exact is not None:
-        return "exact", uri.exact
+    if match is None or uri is None or uri.regex == ".*":
+        return _ANY_PATH
     if uri.regex is not None:
-        return "regex", uri.regex
-    return "prefix", "" if uri.prefix in (None, "/") else uri.prefix
+        return _Path("regex", uri.regex)
+    kind, text = ("exact", uri.exact) if uri.exact is not None else ("prefix", uri.prefix or "/")
+    if (kind, text) == ("prefix", "/"):
+        return _ANY_PATH  # every path begins with it
+    return _Path(kind, text.lower(), False) if match.ignore_uri_case else _Path(kind, text)
+
+
+def _wider(path: _Path) -> Iterator[_Path]:
+    """The paths that hold wherever this one does."""
+    yield path
+    yield _ANY_PATH
+    if path.kind == "regex":
+        return
+    texts = [(path.text.lower(), False), *([(path.text, True)] if path.cased else [])]
+    for text, cased in texts:
+        yield _Path(path.kind, text, cased)
+        yield from (_Path("prefix", text[:length], cased) for length in range(1, len(text) + 1))
 
 
 def _rest(match: HTTPMatchRequest | None) -> Any:
     """Everything that a match asks for besides the path."""
     if match is None:
-        return _ANYTHING
-    cased = match.ignore_uri_case and match.uri is not None and match.uri.regex is None and _path(match)[1] != ""
+        return _NOTHING_ELSE
     return (
         match.scheme, match.method, match.authority, match.headers, match.without_headers, match.query_params,
-        match.port, match.source_labels, match.source_namespace, match.gateways, cased,
+        match.port, match.source_labels, match.source_namespace, match.gateways,
     )  # fmt: skip
 
 
-_ANYTHING: Final = _rest(HTTPMatchRequest())
+_NOTHING_ELSE: Final = _rest(HTTPMatchRequest())
