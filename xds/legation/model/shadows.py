@@ -6,7 +6,7 @@ one that asks for the same besides the path, or for nothing besides it, and whos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from legation.model.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
@@ -69,16 +69,18 @@ class _Taken:
     def __init__(self) -> None:
         self._rests: dict[Any, int] = {_NOTHING_ELSE: 0}
         self._places: dict[tuple[int, _Path], _Place] = {}
+        self._lengths: set[int] = set()
 
     def add(self, number: int, rule: HTTPRoute) -> None:
         for place, match in enumerate(rule.match) if rule.match else ((-1, None),):
             rest, path = self._number(match), _path(match)
+            self._lengths.add(len(path.text))
             self._places.setdefault((rest, path), _Place(number, place, path == _ANY_PATH and rest == 0))
 
     def by(self, match: HTTPMatchRequest | None) -> _Place | None:
         """The match that takes everything which this one asks for."""
         same = {self._number(match), 0}
-        found = (self._places.get((rest, path)) for path in _wider(_path(match)) for rest in same)
+        found = (self._places.get((rest, path)) for path in _wider(_path(match), self._lengths) for rest in same)
         return min((place for place in found if place is not None), default=None)
 
     def _number(self, match: HTTPMatchRequest | None) -> int:
@@ -109,8 +111,8 @@ def _path(match: HTTPMatchRequest | None) -> _Path:
     return _Path(kind, text.lower(), False) if match.ignore_uri_case else _Path(kind, text)
 
 
-def _wider(path: _Path) -> Iterator[_Path]:
-    """The paths that hold wherever this one does."""
+def _wider(path: _Path, lengths: Collection[int]) -> Iterator[_Path]:
+    """The paths that hold wherever this one does, as far as their text has one of these lengths."""
     yield path
     yield _ANY_PATH
     if path.kind == "regex":
@@ -118,7 +120,7 @@ def _wider(path: _Path) -> Iterator[_Path]:
     texts = [(path.text.lower(), False), *([(path.text, True)] if path.cased else [])]
     for text, cased in texts:
         yield _Path(path.kind, text, cased)
-        yield from (_Path("prefix", text[:length], cased) for length in range(1, len(text) + 1))
+        yield from (_Path("prefix", text[:length], cased) for length in lengths if length <= len(text))
 
 
 def _rest(match: HTTPMatchRequest | None) -> Any:
