@@ -141,8 +141,13 @@ class Place:
     async def tally(
         self, count: int, of: Callable[[Answer], T], path: str = "/", host: str = "", **headers: str
     ) -> Counter[T]:
-        """What so many requests, one after the other, were answered."""
-        return Counter([of(await self.ask(path, host, **headers)) for _ in range(count)])
+        """What so many requests, one after the other, were answered; each of them is."""
+        found: Counter[T] = Counter()
+        for _ in range(count):
+            answer = await self.ask(path, host, **headers)
+            assert answer.status, answer.error
+            found[of(answer)] += 1
+        return found
 
     @contextlib.asynccontextmanager
     async def under_load(self, path: str = "/", host: str = "", clients: int = 2) -> AsyncIterator[Load]:
@@ -456,15 +461,21 @@ class Mesh:
         """An Envoy for the Gateways' written ports (80 if none is named), ready to be asked."""
         return await self._proxy(Role.GATEWAY, name, "default", "127.0.0.1", ports or (80,), xds)
 
-    async def sidecar(self, *ports: int, name: str = "caller", namespace: str = "default") -> Proxy:
+    async def sidecar(
+        self, *ports: int, name: str = "caller", namespace: str = "default", locality: str = "", **labels: str
+    ) -> Proxy:
         """An Envoy beside a caller, at an address of its own."""
-        return await self._proxy(Role.SIDECAR, name, namespace, own_address(), ports, "")
+        return await self._proxy(Role.SIDECAR, name, namespace, own_address(), ports, "", locality, labels)
 
-    async def _proxy(self, role: Role, name: str, namespace: str, bind: str, ports: Iterable[int], xds: str) -> Proxy:
+    async def _proxy(
+        self, role: Role, name: str, namespace: str, bind: str, ports: Iterable[int], xds: str, locality: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Proxy:  # fmt: skip
         places = {port: Place(free_port("0.0.0.0" if role is Role.GATEWAY else bind), bind) for port in ports}
         options = Options(
             role, name, namespace, bind=bind, xds=xds or f"unix:{self.socket}", admin="127.0.0.1:0",
             variant=self.variant, port_map={port: place.port for port, place in places.items()}, reuse_port=False,
+            locality=locality, labels=labels or {},
         )  # fmt: skip
         envoy = await self._stack.enter_async_context(await Envoy.start(bootstrap(options)))
         return Proxy(envoy, places)
@@ -512,11 +523,11 @@ class Story:
 
 
 @contextlib.asynccontextmanager
-async def story(name: str, variant: Variant, *arguments: str) -> AsyncIterator[Story]:
-    """Runs a copy of a story until the block ends. Starts are one after the other, since all want the same ports."""
+async def story(name: str, variant: Variant, *arguments: str, source: Path = CONFIGS) -> AsyncIterator[Story]:
+    """Runs a copy of a story (a folder of `source`) until the block ends. Starts are one after the other, since all want the same ports."""
     with tempfile.TemporaryDirectory(prefix="legation-e2e-") as base:
         folder = Path(base, name)
-        shutil.copytree(CONFIGS / name, folder)
+        shutil.copytree(source / name, folder)
         os.mkdir(f"{base}/tmp")
         with _turn():
             program = await Program.start(
