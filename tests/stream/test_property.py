@@ -38,7 +38,7 @@ class Envoy:
         self.doubted: set[str] = set()
         self.asked: set[str] = set()
         self.maybe: dict[str, set[str]] = {url: set() for url in TYPES}
-        self.refused: set[tuple[str, str, str]] = set()
+        self.refused: dict[tuple[str, str], Resource] = {}
         self.inbox: deque[tuple[Send, int]] = deque()
         self.said = 0
         self.outbox: deque[Requested] = deque()
@@ -74,7 +74,8 @@ class Envoy:
             if len(send.resources) + len(send.removed) > 1:
                 for name in (*(one.name for one in send.resources), *send.removed):
                     self._excuses(url, name, self.said + 1)
-            self.refused |= {(url, one.name, one.version) for one in send.resources if len(send.resources) == 1}
+            if len(send.resources) == 1:
+                self.refused[url, send.resources[0].name] = send.resources[0]
             self.doubted.add(url)
             self.maybe[url] |= {one.name for one in send.resources}
             self._request(url, nonce=send.nonce, error=Fault(13, "poison"))
@@ -87,8 +88,11 @@ class Envoy:
             self.has[url] = {name: one for name, one in before.items() if name not in send.removed} | listed
         if url in self.names:  # What is not asked for any more is ignored.
             self.has[url] = {name: one for name, one in self.has[url].items() if name in self.names[url]}
-        # What was something else meanwhile, or gone, may be offered once more as it was.
-        self.refused = {one for one in self.refused if one[0] != url or one[1] not in {*listed, *send.removed}}
+        if url == CLUSTER:  # What refers to a cluster that is there now may have been refused for want of it.
+            taken = {(CLUSTER, name) for name in listed}
+            self.refused = {key: one for key, one in self.refused.items() if one.refs.isdisjoint(taken)}
+        for name in (*listed, *send.removed):
+            self.refused.pop((url, name), None)  # What was something else meanwhile, or gone, may come back as it was.
         for name in listed.keys() | set(send.removed):
             self.excuses[url][name] = [at for at in self.excuses[url].get(name, ()) if at > heard]
         self.maybe[url] -= listed.keys() | set(send.removed)
@@ -158,7 +162,7 @@ class Envoy:
         if not whole:
             idle = {one.name for one in send.resources} - news - excused - self.maybe[url]
             assert not idle or url in self.first, f"sent again without a reason: {idle}"
-            again = {one.name for one in send.resources if (url, one.name, one.version) in self.refused}
+            again = {one.name for one in send.resources if self.refused.get((url, one.name)) == one}
             assert not again - excused, f"refused and sent again: {again}"
 
     def _refers_to_what_it_has(self) -> None:

@@ -312,8 +312,9 @@ class Stream:
     def _listed(self, track: Track, left_out: Mapping[str, Resource]) -> list[Resource]:
         """All of a type that the client subscribes to, save what must wait."""
         table, wanted = self._snapshot.of(track.row.type_url), track.subscription
-        chosen = table if wanted.wildcard else sorted(wanted.names & table.keys())
-        return [table[name] for name in chosen if name not in left_out]
+        if wanted.wildcard:
+            return [new for name, new in table.items() if name not in left_out]
+        return [table[name] for name in sorted(wanted.names) if name in table and name not in left_out]
 
     def _resend(self, track: Track, flight: Flight) -> None:
         """ "After a cluster is added or changed, its endpoints must be sent, changed or not": it is not used before."""
