@@ -152,7 +152,7 @@ class OutlierDetection(Model):
     base_ejection_time: Duration | None = None
     """How long an endpoint is left alone the first time; 30s if left out."""
     max_ejection_percent: Annotated[Int, Field(ge=0, le=100)] = 0
-    """The most endpoints that may be left alone, in percent; 10 if left out."""
+    """The most endpoints that may be left alone, in percent; 10 if left out, so that of fewer than ten none ever is."""
     min_health_percent: Annotated[Int, Field(ge=0, le=100)] = 0
     """With fewer healthy endpoints, in percent, all are used."""
     outlier_detection_http_error_codes: tuple[Annotated[Uint32, Field(ge=100, le=599)], ...] = ()

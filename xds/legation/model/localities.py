@@ -99,7 +99,7 @@ def arranged(endpoints: Iterable[Endpoint], of: Preference | None, seen_from: St
         return _weighed(groups)
     if of.spread:
         return _spread(_weighed(groups), of.spread, seen_from.locality)
-    if of.priority and (seen_from.labels or any("=" in entry for entry in of.priority)):
+    if of.priority:
         labels = dict(seen_from.labels)
         groups = [part for group in groups for part in _by_labels(group, of.priority, labels)]
     if of.by_place:
