@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 
@@ -119,7 +121,8 @@ class Fleet:
         served = self._scopes.get(scope)
         if served is None:
             served = _Served(Rendered(Snapshot()))
-            self._render(scope, served)
+            with _no_garbage():
+                self._render(scope, served)
             self._scopes[scope] = served
         return served
 
@@ -146,6 +149,18 @@ class Fleet:
         for scope in idle[:-IDLE_SCOPES]:
             del self._scopes[scope]
             self.recall.forget(resources, scope)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """No garbage is looked for among what is made inside: a whole mesh, all of which stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _between(old: Snapshot, new: Snapshot) -> Change:

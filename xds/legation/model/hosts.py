@@ -20,6 +20,8 @@ def is_wildcard(host: str) -> bool:
 
 def is_ip(host: str) -> bool:
     """An IPv4 or IPv6 address, without a port or brackets."""
+    if not (host[:1].isdigit() or ":" in host):
+        return False  # names are asked about most, and an exception is slow
     try:
         ipaddress.ip_address(host)
     except ValueError:
