@@ -98,11 +98,25 @@ def credential_authorities(name: str) -> str:
     return f"kubernetes://{name}-cacert"
 
 
+_CERTIFICATE_FILES, _AUTHORITIES_FILE = "file-cert:", "file-root:"
+
+
 def certificate_files(certificate: str, key: str) -> str:
     """A certificate and its key in files on the proxy's host."""
-    return f"file-cert:{certificate}~{key}"
+    return f"{_CERTIFICATE_FILES}{certificate}~{key}"
+
+
+def parse_certificate_files(name: str) -> tuple[str, str] | None:
+    """The paths of a certificate and its key."""
+    certificate, tilde, key = name.removeprefix(_CERTIFICATE_FILES).partition("~")
+    return (certificate, key) if name.startswith(_CERTIFICATE_FILES) and tilde else None
 
 
 def authorities_file(path: str) -> str:
     """Authorities in a file on the proxy's host."""
-    return f"file-root:{path}"
+    return f"{_AUTHORITIES_FILE}{path}"
+
+
+def parse_authorities_file(name: str) -> str | None:
+    """The path of authorities."""
+    return name.removeprefix(_AUTHORITIES_FILE) if name.startswith(_AUTHORITIES_FILE) else None

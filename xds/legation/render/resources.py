@@ -10,7 +10,7 @@ from legation.model import hosts, rules
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader, Recall
 from legation.model.rules import Caller
-from legation.render import clusters, endpoints, listeners, routes
+from legation.render import clusters, endpoints, listeners, routes, secrets
 from legation.snapshot.snapshot import Change, Ref, Resource, Snapshot, evolve
 
 
@@ -22,12 +22,14 @@ class Resources:
     routes: Each[Resource | None]
     clusters: Each[Resource | None]
     endpoints: Each[Resource | None]
+    secrets: Each[Resource | None]
 
     def tables(self) -> tuple[tuple[str, Each[Resource | None]], ...]:
         """By type URL."""
         return (
             (names.CLUSTER, self.clusters),
             (names.ENDPOINT, self.endpoints),
+            (names.SECRET, self.secrets),
             (names.LISTENER, self.listeners),
             (names.ROUTE, self.routes),
         )
@@ -41,7 +43,18 @@ def resources(reader: Reader, scope: Scope) -> Resources:
         routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
         clusters=reader.each(clusters.cluster, (caller,), cluster_names, scope),
         endpoints=reader.each(endpoints.load_assignment, (caller,), cluster_names, scope),
+        secrets=reader.each(secrets.secret, (), _secret_names, caller, scope),
     )
+
+
+def _secret_names(reader: Reader, caller: Caller, scope: Scope) -> frozenset[str]:
+    """The secrets that the clusters of a scope ask for (a unit)."""
+    asking = reader.each(clusters.cluster, (caller,), cluster_names, scope)
+    return asking.union(_asked_secrets)
+
+
+def _asked_secrets(cluster: Resource | None) -> frozenset[str]:
+    return frozenset(name for url, name in cluster.refs if url == names.SECRET) if cluster is not None else frozenset()
 
 
 def _listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
