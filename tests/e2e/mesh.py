@@ -311,6 +311,7 @@ class Program:
         await asyncio.wait(self._readers, timeout=1)
         for reader in self._readers:
             reader.cancel()
+        print(self.text)  # shown where a test fails
         return status
 
     async def _read(self, end: asyncio.StreamReader) -> None:
@@ -524,7 +525,10 @@ class Story:
 
 @contextlib.asynccontextmanager
 async def story(name: str, variant: Variant, *arguments: str, source: Path = CONFIGS) -> AsyncIterator[Story]:
-    """Runs a copy of a story (a folder of `source`) until the block ends. Starts are one after the other, since all want the same ports."""
+    """Runs a copy of a story, a folder of `source`, until the block ends.
+
+    Stories start one after the other, since all want the same ports.
+    """
     with tempfile.TemporaryDirectory(prefix="legation-e2e-") as base:
         folder = Path(base, name)
         shutil.copytree(source / name, folder)

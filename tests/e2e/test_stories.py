@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from legation.bootstrap import Variant
@@ -209,3 +210,16 @@ async def test_a_rule_is_felt_through_the_callers_own_sidecar_only_where_it_rule
         for place, host, workload in ((warehouse, "shop.front", "shop-v1"), (shop, "shop", "shop-v1")):
             await place.answers(lambda answer: answer.seconds < 0.3 and answer.status == 200, host=host)
             assert (await place.ask(host=host)).workload == workload
+
+
+async def test_a_port_that_a_service_calls_by_name_reaches_the_stand_in(variant: Variant, tmp_path: Path) -> None:
+    """Of two services of one Deployment, one has its port's number and one its name."""
+    text = (CONFIGS / "webserver" / "services.yaml").read_text()
+    text = text.replace("targetPort: 8080", "targetPort: web", 1)
+    text = text.replace("- containerPort: 8080", "- { name: web, containerPort: 8080 }")
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "services.yaml").write_text(text)
+    async with story("named", variant, source=tmp_path) as told:
+        await versions(told.at("sidecar.default", "webserver"), {"v1", "v2"}, "webserver")
+        answer = await told.at("sidecar.default", "webserverv1").ask(host="webserverv1")
+        assert (answer.version, answer.json["port"]) == ("v1", 8080)
