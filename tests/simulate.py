@@ -234,8 +234,8 @@ def _no_answer(config: Config, name: str) -> str:
         assignment = next((found for found in config.endpoints if found["cluster_name"] == name), None)
         if assignment is None:
             raise Unknown(f"no load assignment {name}: Envoy would wait for ever")
-    elif cluster.get("type") == "ORIGINAL_DST":
-        return ""
+    elif cluster.get("type") == "ORIGINAL_DST" or "load_assignment" not in cluster:
+        return ""  # whoever was called, or (dynamic forward proxy) whoever the host is
     else:
         assignment = cluster["load_assignment"]
     healthy = [

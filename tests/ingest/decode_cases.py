@@ -302,8 +302,8 @@ SERVICE_ENTRY = [
     Case("block with DNS", entry("addresses: [⮞10.0.0.0/8]", "hosts: [a.com]\nresolution: DNS\n"), "spec.addresses[0]", "block", "single"),
     Case("hosts of TCP", entry("ports: [⮞{number: 80, name: a, protocol: TCP}]\naddresses: [10.0.0.1]", "hosts: [a.com, b.com]\nresolution: STATIC\n"), "spec.ports[0]", "told apart", "each host"),
     Case("TCP everywhere", entry("ports: [⮞{number: 80, name: a, protocol: TCP}]"), "spec.ports[0]", "takes all connections", "addresses", WARNING, "IST0134"),
-    Case("later", entry("", "hosts: [a.com]\nresolution: ⮞NONE\n"), "spec.resolution", "not supported yet", "remove", WARNING, "LEG0301"),
-    Case("left out", entry("", "hosts: [a.com]\n").replace("spec:", "⮞spec:"), "spec", "it is NONE, which is not supported yet", "STATIC", WARNING, "LEG0301"),
+    Case("redirected", entry("", "hosts: [a.com]\n⮞resolution: NONE\n"), "spec.resolution", "others answer 503", "DNS", WARNING, "LEG0303"),
+    Case("left out", entry("", "hosts: [a.com]\n").replace("spec:", "⮞spec:"), "spec", "which is the default", "STATIC", WARNING, "LEG0303"),
     Case("selects all", entry("⮞workloadSelector: {labels: {}}"), "spec.workloadSelector", "every workload", "labels", WARNING, "IST0133"),
     Case("alone", entry("exportTo: [⮞'~', a]"), "spec.exportTo[0]", "stands alone", "remove"),
 ]
@@ -316,6 +316,7 @@ WORKLOADS = [
     Case("socket with ports", about("WorkloadEntry", "address: unix:///a\n⮞ports: {http: 80}"), "spec.ports", "no ports", "remove"),
     Case("port's name", about("WorkloadEntry", "address: 10.0.0.1\nports: {⮞a_b: 80}"), "spec.ports.a_b", "no name of a port", "letters"),
     Case("network", about("WorkloadEntry", "address: 10.0.0.1\n⮞network: a"), "spec.network", "not supported yet", "remove", WARNING, "LEG0301"),
+    Case("template", about("WorkloadGroup", "template: {}").replace("spec:", "⮞spec:"), "spec", "by itself", "WorkloadEntry", INFO, "LEG0303"),
     Case("probe", about("WorkloadGroup", "template: {}\n⮞probe: {}"), "spec.probe", "must be given", "`httpGet`"),
     Case("socket in a group", about("WorkloadGroup", "template: {address: 'unix:///a', ⮞ports: {a: 1}}"), "spec.template.ports", "no ports", "remove"),
     Case("empty sidecar", about("Sidecar", "workloadSelector: {labels: {a: b}}").replace("spec:", "⮞spec:"), "spec", "must be given", "`egress`"),

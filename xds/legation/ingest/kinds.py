@@ -73,7 +73,7 @@ KINDS: Final = (
     Kind(NETWORKING, _ALL, "DestinationRule", DestinationRule, supported=True),
     Kind(NETWORKING, _ALL, "ServiceEntry", ServiceEntry, supported=True),
     Kind(NETWORKING, _ALL, "WorkloadEntry", WorkloadEntry, supported=True),
-    Kind(NETWORKING, _ALL, "WorkloadGroup", WorkloadGroup),
+    Kind(NETWORKING, _ALL, "WorkloadGroup", WorkloadGroup, supported=True),
     Kind(NETWORKING, _ALL, "Sidecar", Sidecar),
     Kind(NETWORKING, ("v1beta1",), "ProxyConfig", ProxyConfig),
     Kind(NETWORKING, ("v1alpha3",), "EnvoyFilter"),

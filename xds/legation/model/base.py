@@ -19,6 +19,9 @@ from legation.problems import Path, Severity
 NOT_SUPPORTED = "LEG0301"
 """The code of a finding that says: known, and without effect yet."""
 
+FOR_SOME = "LEG0303"
+"""The code of a finding that says: in force in some places only."""
+
 Raw = Mapping[str, Any]
 """An object as it was written: keys are strings, values may be anything."""
 

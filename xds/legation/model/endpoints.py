@@ -58,6 +58,8 @@ def endpoints(reader: Reader, host: str, namespace: str, port: int) -> tuple[End
         found = list(_of_kubernetes(reader, service, of_port))
     else:
         found = list(_of_entries(reader, service, of_port))
+    if service.resolution is Resolution.ONE_NAME:
+        found = found[:1]  # the oldest's: Envoy takes one
     unique = {(endpoint.address, endpoint.port): endpoint for endpoint in reversed(found)}
     return tuple(
         sorted(unique.values(), key=lambda endpoint: (str(endpoint.locality), endpoint.address, endpoint.port))
@@ -74,6 +76,10 @@ def found_by_dns(reader: Reader, service: Service, port: int) -> bool:
 
 def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Iterator[Endpoint]:
     """Slices if there are any, else what the selector selects; WorkloadEntries beside either."""
+    if service.stands_for:
+        number = port.target if isinstance(port.target, int) else port.number
+        yield Endpoint(service.stands_for, number, origin=service.origins[0])
+        return
     slices = reader.get("slice", (service.namespace, service.name))
     selected = _selected(reader, service.namespace, service.selector)
     for item in slices:
@@ -120,7 +126,7 @@ def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator
                     yield from _of_workload_entry(item, port, port.target, service)
                 elif item.key.kind == "Pod":
                     yield from _of_pod(item, port)
-    if not any_written and service.resolution is Resolution.DNS:
+    if not any_written and service.resolution in (Resolution.DNS, Resolution.ONE_NAME):
         number = port.target if isinstance(port.target, int) else port.number
         yield Endpoint(service.host, number, origin=service.origins[0])
 

@@ -6,6 +6,8 @@ This is the list of questions that are asked of a World; a new question is a new
     "service"                     host                     what defines a host: Services and ServiceEntries
     ("port", number)              host                     the same, by the port
     "ports"                       number                   the same, by the number alone
+    "stands for"                  host                     Services of type ExternalName, by what they stand for
+    "by host"                     host                     ServiceEntries whose endpoints are looked up by each request's host
     "address"                     IP address               the same, by the addresses that stand for them
     ("bound", gateway)            host as it may be meant  VirtualServices of `mesh` or of a gateway `namespace/name`
     ("bound wildcard", gateway)   *.host                   of these, the ones with a wildcard
@@ -28,6 +30,9 @@ from legation.model.meta import Object
 from legation.model.proxy import LOCALITY, TOPOLOGY
 from legation.names import MESH_GATEWAY
 
+STANDS_FOR = "stands for"
+BY_HOST = "by host"
+
 Place = tuple[Hashable, Hashable]
 
 DELEGATE = "delegate"
@@ -47,6 +52,8 @@ def places(item: Object, domain: str) -> Iterator[Place]:
             for number in {port.port for port in item.spec.spec.ports}:
                 yield ("port", number), host
                 yield "ports", number
+            if item.spec.spec.type == "ExternalName":
+                yield STANDS_FOR, item.spec.spec.external_name.lower().rstrip(".")
             for ip in {item.spec.spec.cluster_ip, *item.spec.spec.cluster_ips} - {"", "None"}:
                 yield "address", hosts.address(ip)
         case "ServiceEntry":
@@ -54,6 +61,8 @@ def places(item: Object, domain: str) -> Iterator[Place]:
                 yield hosts.SERVICE, host
                 for port in item.spec.ports:
                     yield ("port", port.number), host
+                if item.spec.resolution == "DYNAMIC_DNS":
+                    yield BY_HOST, host
             for number in {port.number for port in item.spec.ports}:
                 yield "ports", number
             for ip in {hosts.address(written) for written in item.spec.addresses}:
@@ -118,7 +127,9 @@ def rule_labels(item: Object) -> set[str]:
 
 def mesh_labels(item: Object) -> set[str]:
     """What MeshConfig looks at in proxies, as `rule_labels`."""
-    settings = [found for found in (item.spec.locality_lb_setting, item.spec.zone_aware_lb_setting) if found is not None]
+    settings = [
+        found for found in (item.spec.locality_lb_setting, item.spec.zone_aware_lb_setting) if found is not None
+    ]
     keys = {entry.partition("=")[0] for setting in settings for entry in setting.failover_priority}
     baseline = item.spec.default_traffic_policy
     watched = baseline is not None and baseline.outlier_detection is not None

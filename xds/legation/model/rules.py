@@ -15,18 +15,21 @@ from legation.model.destination_rule import TrafficPolicy
 from legation.model.localities import Preference, Standpoint
 from legation.model.meta import Key, Object
 from legation.model.policies import Policy
-from legation.model.proxy import Labels, Locality, Scope
+from legation.model.proxy import Capture, Labels, Locality, Role, Scope
 from legation.model.recall import Reader
 from legation.names import ClusterName
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """As much of a proxy as DestinationRules look at."""
+    """As much of a proxy as DestinationRules look at; and whether it knows where calls wanted to go, since they were
+    redirected to it.
+    """
 
     namespace: str
     labels: Labels = ()
     locality: Locality = Locality()
+    is_redirected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,12 @@ Ruling = tuple[Key, ...]
 def caller(reader: Reader, scope: Scope) -> Caller:
     """What DestinationRules may see of a scope (a unit)."""
     counted = reader.names("rule label")
-    return Caller(scope.namespace, tuple((key, value) for key, value in scope.labels if key in counted), scope.locality)
+    return Caller(
+        scope.namespace,
+        tuple((key, value) for key, value in scope.labels if key in counted),
+        scope.locality,
+        scope.role is Role.SIDECAR and scope.capture is Capture.REDIRECT,
+    )
 
 
 def ruling(reader: Reader, host: str, namespace: str, labels: Labels = ()) -> Ruling:

@@ -11,10 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from legation.model.base import (
-    NOT_SUPPORTED,
+    FOR_SOME,
     Finding,
     Model,
-    NotYet,
     OneOf,
     Raw,
     Unique,
@@ -28,7 +27,7 @@ from legation.model.gateway import protocol
 from legation.model.traffic import ExportTo, Visibility, WorkloadSelector
 from legation.model.values import Label, PortNumber, Str, Subnet, fault_of_host, is_ip, shown, wrong
 from legation.model.workload_entry import WorkloadEntry
-from legation.problems import Severity
+from legation.problems import Path, Severity
 
 _DNS = ("DNS", "DNS_ROUND_ROBIN")
 
@@ -157,14 +156,16 @@ def _tcp(raw: Raw) -> Iterator[Finding]:
 
 
 Resolution = Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"]
-_LATER = frozenset({"NONE", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"})
 
 
 def _passthrough(raw: Raw) -> Iterator[Finding]:
-    """The default is a value too, and it has no effect yet."""
-    if not given(raw, "resolution"):
-        said = "without `resolution` it is NONE, which is not supported yet: nothing can be sent there"
-        yield Finding((), said, "write `resolution: STATIC` or DNS", True, Severity.WARNING, NOT_SUPPORTED)
+    """Connections that go where they were going need someone who knows where that is."""
+    if _resolution(raw) == "NONE":
+        by_default = "" if "resolution" in raw else ", which is the default"
+        said = f"`resolution: NONE`{by_default} works for sidecars whose traffic is redirected; others answer 503"
+        hint = "write `resolution: DNS`, or STATIC with `endpoints`, for gateways and for sidecars without redirection"
+        where: Path = ("resolution",) if "resolution" in raw else ()
+        yield Finding(where, said, hint, True, Severity.WARNING, FOR_SOME)
 
 
 class ServiceEntry(Model):
@@ -191,13 +192,15 @@ class ServiceEntry(Model):
     """Its ports."""
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
     """Whether it is part of the mesh."""
-    resolution: Annotated[Resolution, NotYet("nothing can be sent there", values=_LATER)] = "NONE"
-    """How endpoints are found: STATIC, as they are written; DNS, by looking up their names."""
+    resolution: Resolution = "NONE"
+    """How endpoints are found: STATIC, as they are written; DNS, by looking up their names, DNS_ROUND_ROBIN one address at a
+    time; DYNAMIC_DNS, by looking up the host of each request; NONE, not at all.
+    """
     endpoints: Annotated[tuple[WorkloadEntry, ...], Field(max_length=4096)] = ()
     """Its endpoints."""
     workload_selector: WorkloadSelector | None = None
     """The WorkloadEntries and Pods of its namespace that are its endpoints, by labels."""
     export_to: ExportTo = ()
     """The namespaces that see it: `*` all (if left out), `.` its own, or names."""
-    subject_alt_names: Annotated[tuple[Str, ...], NotYet()] = ()
+    subject_alt_names: tuple[Str, ...] = ()
     """Names, one of which its certificate must have."""

@@ -71,7 +71,10 @@ class Resolution(Enum):
 
     STATIC = "static"
     DNS = "dns"
+    ONE_NAME = "one name"
+    BY_HOST = "by host"
     NONE = "none"
+    ALIAS = "alias"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,10 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A host of the mesh. `origins` are the documents that define it, the one that rules first."""
+    """A host of the mesh. `origins` are the documents that define it, the one that rules first.
+
+    `external` says that it is no part of the mesh; `stands_for` is the host that it is another name for.
+    """
 
     host: str
     namespace: str
@@ -95,10 +101,17 @@ class Service:
     resolution: Resolution
     kubernetes: bool
     headless: bool = False
+    external: bool = False
+    stands_for: str = ""
     addresses: tuple[str, ...] = ()
     selector: tuple[tuple[str, str], ...] = ()
     export_to: tuple[str, ...] = ()
     origins: tuple[Key, ...] = ()
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether connections are meant to go to the very address that was called."""
+        return self.headless or self.resolution is Resolution.NONE
 
     def port(self, number: int) -> ServicePort | None:
         """The port with a number; the one that can be proxied if UDP has the same number."""
@@ -165,6 +178,10 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
         )
         for port in spec.ports
     )
+    stands_for = spec.external_name.lower().rstrip(".") if spec.type == "ExternalName" else ""
+    resolution = Resolution.STATIC
+    if stands_for:
+        resolution = Resolution.ALIAS if known(reader, stands_for) else Resolution.DNS
     cluster_ips = [ip for ip in dict.fromkeys([spec.cluster_ip or "", *(spec.cluster_ips or ())]) if ip]
     exported = item.meta.annotations.get("networking.istio.io/exportTo", "")
     return Service(
@@ -172,9 +189,11 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
         namespace=item.key.namespace,
         name=item.key.name,
         ports=ports,
-        resolution=Resolution.STATIC,
+        resolution=resolution,
         kubernetes=True,
-        headless=spec.cluster_ip == "None",
+        headless=spec.cluster_ip == "None" and not stands_for,
+        external=bool(stands_for),
+        stands_for=stands_for,
         addresses=tuple(hosts.address(ip) for ip in cluster_ips if ip != "None"),
         selector=tuple(sorted((spec.selector or {}).items())),
         export_to=mesh.exported(reader, tuple(part.strip() for part in exported.split(",") if part.strip()), "service"),
@@ -182,7 +201,13 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
     )
 
 
-_RESOLUTIONS = {"STATIC": Resolution.STATIC, "DNS": Resolution.DNS, "DNS_ROUND_ROBIN": Resolution.DNS}
+_RESOLUTIONS = {
+    "NONE": Resolution.NONE,
+    "STATIC": Resolution.STATIC,
+    "DNS": Resolution.DNS,
+    "DNS_ROUND_ROBIN": Resolution.ONE_NAME,
+    "DYNAMIC_DNS": Resolution.BY_HOST,
+}
 
 
 def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
@@ -199,12 +224,27 @@ def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
         namespace=entries[0].key.namespace,
         name=entries[0].key.name,
         ports=tuple(ports.values()),
-        resolution=_RESOLUTIONS.get(str(first.resolution or "NONE"), Resolution.NONE),
+        resolution=_RESOLUTIONS[first.resolution],
         kubernetes=False,
+        external=first.location == "MESH_EXTERNAL",
         addresses=tuple(dict.fromkeys(hosts.address(address) for entry in entries for address in entry.spec.addresses)),
         export_to=mesh.exported(reader, first.export_to, "service"),
         origins=tuple(entry.key for entry in entries),
     )
+
+
+def meant(reader: Reader, host: str, client: str) -> str:
+    """The host itself, or the one that it is another name for."""
+    seen = reader.ask(service, host, client)
+    return seen.stands_for if seen is not None and seen.resolution is Resolution.ALIAS else host
+
+
+def aliases(reader: Reader, host: str, client: str) -> Iterator[Service]:
+    """The services that are other names for a host."""
+    for item in reader.get(index.STANDS_FOR, host):
+        seen = reader.ask(service, index.service_host(item, reader.mesh.domain), client)
+        if seen is not None and seen.resolution is Resolution.ALIAS:
+            yield seen
 
 
 def short_names(of: Service, client_namespace: str, domain: str) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Endpoint(Model):
     """By the service's port names, the ports that it really listens on."""
     labels: Annotated[Labels, Field(max_length=256)] = EMPTY
     """Labels, for subsets and selectors."""
-    network: Annotated[Str, Field(max_length=2048), NotYet()] = ""
+    network: Annotated[Str, Field(max_length=2048), NotYet("every endpoint is reached directly")] = ""
     """The network that it is in."""
     locality: Annotated[Str, Field(max_length=2048)] = ""
     """Where it runs: `region/zone/subzone`."""

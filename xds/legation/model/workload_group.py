@@ -5,13 +5,15 @@ Source: https://istio.io/latest/docs/reference/config/networking/workload-group/
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from legation.model.base import EMPTY, Model, OneOf
+from legation.model.base import EMPTY, FOR_SOME, Finding, Model, OneOf, Raw
 from legation.model.values import Count, Filled, Labels, Map, PortNumber, Str
 from legation.model.workload_entry import Endpoint
+from legation.problems import Severity
 
 
 class TemplateMeta(Model):
@@ -97,8 +99,15 @@ class ReadinessProbe(Model):
     """By gRPC."""
 
 
+def _alone(_raw: Raw) -> Iterator[Finding]:
+    said = "a WorkloadGroup is a template for workloads that register themselves; by itself it makes no endpoints"
+    yield Finding((), said, "write a WorkloadEntry for each workload", True, Severity.INFO, FOR_SOME)
+
+
 class WorkloadGroup(Model):
     """The template of the WorkloadEntries of workloads that register themselves."""
+
+    rules = (_alone,)
 
     metadata: TemplateMeta | None = None
     """What the entries' metadata begins with."""

@@ -5,6 +5,8 @@ Envoy: envoy.config.cluster.v3.Cluster.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
@@ -12,28 +14,31 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from google.protobuf import duration_pb2
 
 from legation import names
-from legation.model import endpoints, mesh, rules, services
+from legation.model import mesh, reach, rules, services
+from legation.model.balancing import LoadBalancerSettings
 from legation.model.localities import Standpoint
+from legation.model.reach import Way
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Ruling
+from legation.model.services import Resolution
 from legation.render import endpoints as load_assignments
 from legation.render import order, wire
 from legation.render.draft import ClusterDraft
-from legation.render.features import proxy_defaults
+from legation.render.features import dynamic_dns, proxy_defaults
 from legation.snapshot.snapshot import Resource
 
 
 def of_service(reader: Reader, host: str, caller: Caller) -> tuple[str, ...]:
     """The names of all clusters of a service, as a caller sees it (a unit)."""
     service = reader.ask(services.service, host, caller.namespace)
-    if service is None:
+    if service is None or service.resolution is Resolution.ALIAS:
         return ()
     rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, caller.namespace, caller.labels))
     return tuple(
         names.outbound(host, port.number, subset)
         for port in service.ports
         if port.protocol is not services.Protocol.UDP
-        for subset in ("", *(subset.name for subset in rule.subsets))
+        for subset in ("", *(subset.name for subset in rule.subsets if service.resolution is not Resolution.BY_HOST))
     )
 
 
@@ -49,19 +54,24 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource | None:
         return None
     service = reader.ask(services.service, parts.host, caller.namespace)
     port = service.port(parts.port) if service else None
-    if service is None or port is None or port.protocol is services.Protocol.UDP:
+    if (
+        service is None
+        or port is None
+        or port.protocol is services.Protocol.UDP
+        or service.resolution is Resolution.ALIAS
+    ):
         return None
     ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
     selection = reader.ask(rules.selection, parts, ruling)
     if selection is None:
         return None
-    by_dns = endpoints.found_by_dns(reader, service, parts.port) and not selection.as_called
-    seen_from = rules.standpoint(selection, caller) if by_dns else None
-    return reader.ask(_cluster, name, service.namespace, ruling, by_dns, seen_from)
+    way = reach.way(reader, service, parts.port, selection, caller)
+    seen_from = rules.standpoint(selection, caller) if way is Way.LOOKED_UP else None
+    return reader.ask(_cluster, name, service.namespace, ruling, way, seen_from)
 
 
 def _cluster(
-    reader: Reader, name: str, namespace: str, ruling: Ruling, by_dns: bool, seen_from: Standpoint | None
+    reader: Reader, name: str, namespace: str, ruling: Ruling, way: Way, seen_from: Standpoint | None
 ) -> Resource | None:
     """The cluster of a service that a namespace defines, under some rules (a unit)."""
     parts = names.parse_cluster(name)
@@ -71,23 +81,30 @@ def _cluster(
     selection = reader.ask(rules.selection, parts, ruling) if parts is not None else None
     if parts is None or service is None or port is None or policy is None or selection is None:
         return None
+    if way in (Way.AS_CALLED, Way.BY_HOST):
+        policy = replace(policy, load_balancer=_NO_CHOICE)
     draft = ClusterDraft(
         parts, port, policy, selection.preference, services.subject_alt_names(reader, service), reader.mesh.ca_bundle
     )
     made = draft.made
     made.name = name
     made.alt_stat_name = _stat_name(reader, draft, service)
-    if by_dns:
-        _resolved_by_dns(reader, made, load_assignments.looked_up(reader, name, namespace, selection, seen_from))
-        if not made.load_assignment.endpoints:
+    if way in (Way.LOOKED_UP, Way.ONE_NAME):
+        assignment = load_assignments.looked_up(reader, name, namespace, selection, seen_from)
+        if not assignment.endpoints:
             return None
-    elif not selection.as_called:
+        _resolved_by_dns(reader, made, assignment, way)
+    elif way is Way.TOLD:
         made.type = cluster_pb2.Cluster.EDS
         made.eds_cluster_config.eds_config.CopyFrom(wire.ADS)
         made.eds_cluster_config.service_name = name
         draft.refs.add((names.ENDPOINT, name))
     for feature in order.CLUSTER:
         feature(draft)
+    if way is Way.BY_HOST:
+        dynamic_dns.to_cluster(draft, reader)
+    elif way is Way.AS_CALLED and isinstance(port.target, int) and port.target != port.number:
+        made.original_dst_lb_config.upstream_port_override.value = port.target
     proxy_defaults.to_cluster(draft, reader)
     return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *ruling))
 
@@ -106,13 +123,19 @@ def _stat_name(reader: Reader, draft: ClusterDraft, service: services.Service) -
     return "".join(words[word] if number % 2 else word for number, word in enumerate(pattern.split("%"))) + ";"
 
 
-def _resolved_by_dns(reader: Reader, made: cluster_pb2.Cluster, assignment: endpoint_pb2.ClusterLoadAssignment) -> None:
-    """Strict DNS by the cluster extension; the fields of Cluster itself are deprecated."""
+_NO_CHOICE = LoadBalancerSettings(simple="PASSTHROUGH")
+
+
+def _resolved_by_dns(
+    reader: Reader, made: cluster_pb2.Cluster, assignment: endpoint_pb2.ClusterLoadAssignment, way: Way
+) -> None:
+    """DNS by the cluster extension; the fields of Cluster itself are deprecated."""
     made.cluster_type.name = "envoy.clusters.dns"
     rate = reader.ask(mesh.setting, "dns_refresh_rate")
     how = dns_cluster_pb2.DnsCluster()
     how.CopyFrom(_DNS)
     how.dns_refresh_rate.FromTimedelta(rate)
+    how.all_addresses_in_single_endpoint = way is Way.ONE_NAME
     made.cluster_type.typed_config.CopyFrom(wire.pack(how))
     made.load_assignment.CopyFrom(assignment)
 

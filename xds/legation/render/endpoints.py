@@ -12,9 +12,10 @@ from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from legation import names
-from legation.model import endpoints, localities, rules, services
+from legation.model import endpoints, localities, reach, rules, services
 from legation.model.endpoints import Endpoint
 from legation.model.localities import Group, Standpoint
+from legation.model.reach import Way
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Selection
 from legation.render import wire
@@ -34,7 +35,7 @@ def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | Non
     selection = reader.ask(rules.selection, parts, ruling)
     if service is None or selection is None:
         return reader.ask(_nothing, name)
-    if selection.as_called or endpoints.found_by_dns(reader, service, parts.port):
+    if reach.way(reader, service, parts.port, selection, caller) is not Way.TOLD:
         return None
     return reader.ask(_load_assignment, name, service.namespace, selection, rules.standpoint(selection, caller))
 

@@ -17,7 +17,7 @@ from legation.model.meta import Key
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
 from legation.render import access_logs, order, routes, wire
-from legation.render.features import proxy_defaults
+from legation.render.features import dynamic_dns, proxy_defaults
 from legation.snapshot.snapshot import Resource
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
@@ -80,7 +80,7 @@ def _manager(reader: Reader, scope: Scope, name: str, route: str) -> hcm_pb2.Htt
         made.server_name = "istio-envoy"
     proxy_defaults.to_manager(made, reader, scope)
     made.access_log.extend(access_logs.of_mesh(reader))
-    for filter_name, config in order.HTTP_FILTERS:
+    for filter_name, config in dynamic_dns.among(order.HTTP_FILTERS, reader):
         packed = wire.pack(proxy_defaults.of_filter(config, reader))
         made.http_filters.add(name=filter_name).typed_config.CopyFrom(packed)
     return made

@@ -90,7 +90,9 @@ def sidecar_ports(reader: Reader, scope: Scope) -> tuple[int, ...]:
 
 def _serves_http(reader: Reader, host: str, number: int, scope: Scope) -> bool:
     service = reader.ask(services.service, host, scope.namespace)
-    port = service.port(number) if service is not None else None
+    if service is None or service.resolution is services.Resolution.ALIAS:
+        return False
+    port = service.port(number)
     return port is not None and port.protocol.is_http
 
 
@@ -126,8 +128,12 @@ def _domains(reader: Reader, host: str, port: int, service: services.Service | N
     """Every name of a host that no other host has for its own, since Envoy refuses a table with a domain twice."""
     if service is None:
         return [host]
-    names_of = services.short_names(service, scope.namespace, reader.mesh.domain)
-    return [name for name in names_of if name == host or _may_have(reader, host, name, port, scope)]
+    names_of = list(services.short_names(service, scope.namespace, reader.mesh.domain))
+    own = {host}
+    for alias in services.aliases(reader, host, scope.namespace):
+        own.add(alias.host)
+        names_of += services.short_names(alias, scope.namespace, reader.mesh.domain)
+    return [name for name in names_of if name in own or _may_have(reader, host, name, port, scope)]
 
 
 def _may_have(reader: Reader, host: str, name: str, port: int, scope: Scope) -> bool:

@@ -34,10 +34,11 @@ def cluster_of(destination: Any, context: RouteContext) -> str:
     """The cluster of a destination: its port is the one that is written, else the service's only one, else the
     listener's. A destination that does not exist has a name too; Envoy answers 503 for it.
     """
-    host = services.resolve(context.reader, destination.host, context.namespace)
+    reader, client = context.reader, context.scope.namespace
+    host = services.meant(reader, services.resolve(reader, destination.host, context.namespace), client)
     port = destination.port.number if destination.port is not None and destination.port.number else None
     if port is None:
-        service = context.reader.ask(services.service, host, context.scope.namespace)
+        service = reader.ask(services.service, host, client)
         only = service is not None and len(service.ports) == 1
         port = service.ports[0].number if service is not None and only else context.port
     return names.outbound(host, port, destination.subset or "")
