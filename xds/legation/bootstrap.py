@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from legation.model.proxy import GATEWAY_LABELS, NODE_TYPE_OF_ROLE, Capture, Role
+from legation.model.values import MAX_PROGRAM
 
 XDS_CLUSTER = "legation-xds"
 """The one static cluster. Its name has no `|`, so nothing that we render collides with it."""
@@ -82,6 +83,12 @@ def bootstrap(options: Options) -> str:
             "lds_config": _FROM_ADS,
         },
         "static_resources": {"clusters": [_xds_cluster(options.xds)]},
+        "layered_runtime": {
+            "layers": [
+                {"name": "legation", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM}},
+                {"name": "admin", "admin_layer": {}},
+            ]
+        },
     }
     return _HEAD.format(options=options) + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000)
 

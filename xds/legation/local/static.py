@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from legation import names
+from legation.model.values import MAX_PROGRAM
 from legation.render import printed
 from legation.snapshot.snapshot import Snapshot
 
@@ -22,8 +23,13 @@ def bootstrap(snapshot: Snapshot) -> dict[str, Any]:
         "static_resources": {
             "listeners": [listener(snapshot, name) for name in sorted(snapshot.of(names.LISTENER))],
             "clusters": [cluster(snapshot, name) for name in sorted(snapshot.of(names.CLUSTER))],
-        }
+        },
+        "layered_runtime": _RUNTIME,
     }
+
+
+_RUNTIME = {"layers": [{"name": "legation", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM}}]}
+"""What Envoys that start from our bootstrap have too."""
 
 
 def listener(snapshot: Snapshot, name: str) -> dict[str, Any]:
@@ -71,4 +77,4 @@ def together(many: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 address = {**address, "socket_address": {**address["socket_address"], "port_value": port}}
             listeners.append({**made, "name": f"{number}/{made['name']}", "address": address})
         clusters += ({**made, "name": f"{number}/{made['name']}"} for made in one["static_resources"]["clusters"])
-    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+    return {"static_resources": {"listeners": listeners, "clusters": clusters}, "layered_runtime": _RUNTIME}
