@@ -392,6 +392,12 @@ class Proxy:
     def at(self, port: int = 80) -> Place:
         return self.places[port]
 
+    async def stat(self, cluster: str, name: str) -> int:
+        """What Envoy has counted for a cluster, whose name ends in a delimiter there; 0 for nothing."""
+        _, text = await self.envoy.ask(f"/stats?filter={re.escape(name)}$")
+        found = re.search(rf"^cluster\.{re.escape(cluster)};\.{re.escape(name)}: (\d+)$", text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
 
 class Mesh:
     """A folder of documents, a server for it, Envoys and stand-ins; all of it ends with the test."""

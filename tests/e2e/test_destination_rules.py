@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -68,10 +67,8 @@ class Called:
         return await self.place.tally(count, workload, host=HOST, **headers)
 
     async def stat(self, name: str, cluster: str = CLUSTER) -> int:
-        """A statistic of the cluster in Envoy. Its name ends in a delimiter."""
-        _, text = await self.proxy.envoy.ask(f"/stats?filter={re.escape(name)}$")
-        found = re.search(rf"^cluster\.{re.escape(cluster)};\.{re.escape(name)}: (\d+)$", text, re.MULTILINE)
-        return int(found[1]) if found else 0
+        """What Envoy has counted for a cluster of the service."""
+        return await self.proxy.stat(cluster, name)
 
     async def cluster(self, name: str = CLUSTER) -> dict[str, Any]:
         """The cluster, as Envoy has it."""
