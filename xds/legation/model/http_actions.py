@@ -36,9 +36,10 @@ from legation.model.values import (
     Int,
     Line,
     PortNumber,
-    Regex,
     Str,
+    StrictRegex,
     Uint32,
+    fault_of_regex,
     shown,
     wrong,
 )
@@ -114,7 +115,7 @@ class HTTPDirectResponse(Model):
 class RegexRewrite(Model):
     """Changes the path by an expression."""
 
-    match: Regex
+    match: StrictRegex
     """An RE2 expression: every part of the path that it matches is replaced."""
     rewrite: Annotated[Line, Field(min_length=1)]
     """What stands in its place; `\\1` is the first group."""
@@ -291,6 +292,8 @@ def _whole_seconds(value: Duration) -> Duration:
 
 def _origins(raw: Raw) -> Iterator[Finding]:
     for index, origin in items(raw, "allowOrigins"):
+        if origin.get("regex") == "*":
+            yield Finding(("allowOrigins", index, "regex"), f'"*" {fault_of_regex("*")}', "write .* for any origin")
         if not any(origin.get(field) for field in ("exact", "prefix", "regex")):
             said = "an origin without `exact`, `prefix` or `regex`"
             yield Finding(

@@ -297,9 +297,13 @@ def fault_of_regex(text: str) -> str:
 
 
 def _regex(text: T) -> T:
+    return text if text == "*" else _strict_regex(text)
+
+
+def _strict_regex(text: T) -> T:
     if not text:
         raise wrong("an empty expression", "write an expression, or remove the field")
-    if text != "*" and (fault := fault_of_regex(text)):
+    if fault := fault_of_regex(text):
         raise wrong(f'"{shown(text)}" {fault}', _hint_of_regex(text))
     return text
 
@@ -314,6 +318,8 @@ def _hint_of_regex(text: str) -> str:
 
 Regex = Annotated[Str, AfterValidator(_regex)]
 """An RE2 expression; `*` is let through (among headers it says: present)."""
+StrictRegex = Annotated[Str, AfterValidator(_strict_regex)]
+"""An RE2 expression."""
 
 
 def _line(text: T) -> T:

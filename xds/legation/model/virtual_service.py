@@ -281,6 +281,14 @@ def _mirror_share(raw: Raw) -> Iterator[Finding]:
                 )
 
 
+def _own_answers(raw: Raw) -> Iterator[Finding]:
+    for action in ("redirect", "directResponse"):
+        for field in ("corsPolicy", "mirror", "mirrors", "timeout", "retries"):
+            if given(raw, action) and given(raw, field):
+                said = f"`{field}` has no effect on answers that the proxy gives by itself (`{action}`)"
+                yield Finding((field,), said, "remove it", True, Severity.WARNING)
+
+
 class HTTPRoute(Model):
     """A rule: requests that one of `match` fits are routed, redirected or answered. The first rule that fits wins."""
 
@@ -295,6 +303,7 @@ class HTTPRoute(Model):
         _one_authority,
         _many_headers,
         _mirror_share,
+        _own_answers,
     )
 
     name: Str = ""

@@ -18,10 +18,10 @@ FILTER = "envoy.filters.http.cors"
 
 def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
     """The filter answers a preflight of an origin that fits by itself, and leaves others to the service unless told to
-    ignore them. Without origins none fits.
+    ignore them. Without origins none fits. It looks at routes to services only.
     """
     written = rule.cors_policy
-    if written is None:
+    if written is None or not route.HasField("route"):
         return
     made = cors_pb2.CorsPolicy(
         allow_methods=",".join(written.allow_methods),

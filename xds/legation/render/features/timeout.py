@@ -13,12 +13,17 @@ NONE = timedelta(0)
 
 
 def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
-    """The timeout caps what a `grpc-timeout` header may ask for; without one the header counts as it is."""
+    """A timeout is for the whole of a call, gRPC's included; without one a caller's `grpc-timeout` counts as it is."""
     if route.HasField("route"):
         limit(route.route, rule.timeout or NONE)
 
 
 def limit(action: route_pb2.RouteAction, timeout: timedelta) -> None:
-    """Sets the timeout of a route's action; zero is none."""
+    """Sets the timeout of a route's action; zero is none.
+
+    Envoy looks at `timeout` only where there is no `max_stream_duration`, which alone knows `grpc-timeout` (the older field
+    for it is deprecated, and Envoy would log that): so it is one or the other.
+    """
     action.timeout.FromTimedelta(timeout)
-    action.max_stream_duration.grpc_timeout_header_max.FromTimedelta(timeout)
+    if not timeout:
+        action.max_stream_duration.grpc_timeout_header_max.FromTimedelta(NONE)
