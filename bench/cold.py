@@ -66,6 +66,7 @@ async def _from_nothing(folder: Path, count: int) -> dict[str, float]:
     """Seconds from the start of the two processes."""
     backend = await asyncio.start_server(_answers, "127.0.0.1", 0)
     target = backend.sockets[0].getsockname()[1]
+    beside = await asyncio.start_server(_answers, trees.BESIDE, target)
     directory = folder / "yaml"
     trees.services(directory, count, target=target)
     xds, port = free_port(), free_port()
@@ -84,7 +85,8 @@ async def _from_nothing(folder: Path, count: int) -> dict[str, float]:
             answered = await _first_answer(port, host)
             await envoy.ready()
             cpu = server.cpu()
-    backend.close()
+    for listening in (backend, beside):
+        listening.close()
     return {
         "start to serving": serving[0] - began,
         "start to the first request answered through Envoy": answered - began,

@@ -12,6 +12,8 @@ PORT = 9080
 """The port of every service."""
 FRONT = 8080
 """The port of the gateway."""
+BESIDE = "127.0.0.2"
+"""Where the second endpoint of every service is; the first is at 127.0.0.1. An address and port count once."""
 
 
 def save(file: Path, text: str) -> None:
@@ -169,7 +171,7 @@ DOCUMENTS = 5
 """Documents of one service: Service, DestinationRule, VirtualService and two endpoints."""
 
 
-def service(number: int, *, target: int = 8000, weight: int = 50, label: str = "v2", address: str = "127.0.0.1") -> str:
+def service(number: int, *, target: int = 8000, weight: int = 50, label: str = "v2", address: str = BESIDE) -> str:
     """A service with two subsets, the traffic that is split between them, and an endpoint for each."""
     return _SERVICE.substitute(
         name=name(number), target=target, weight=weight, rest=100 - weight, label=label, address=address
