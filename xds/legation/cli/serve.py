@@ -65,13 +65,13 @@ def serve(
     deployments: str,
 ) -> None:
     """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
-    logging_to_stderr(verbose=False)
     if not insecure_any_address:
         for listening in [*xds, *([f"{http[0]}:{http[1]}"] if http else [])]:
             if not is_local(listening):
                 raise click.UsageError(
                     f"{listening} is plaintext beyond loopback; say --insecure-any-address if it is meant"
                 )
+    logging_to_stderr(verbose=False)
     settings = Settings(
         roots=existing(directories),
         xds=xds,
