@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from legation.ingest import admission, files
 from legation.ingest.admission import Admission, File
 from legation.model import analysis
+from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Proxy
 from legation.model.recall import Recall
@@ -51,12 +52,18 @@ def analysed(recall: Recall, admitted: Admission) -> list[Problem]:
     return [placed(finding, admitted) for finding in recall.ask(analysis.everything).union(tuple)]
 
 
-def placed(finding: analysis.Finding, admitted: Admission) -> Problem:
+def placed(finding: Finding, admitted: Admission) -> Problem:
     """A finding as a Problem of the file that its document was accepted from."""
     file, line, column = place(admitted, finding.key)(finding.path)
+    version = admitted.accepted.get(finding.key)
+    path = dotted(version.document.written(finding.path) if version is not None else finding.path)
+    other = ""
+    if finding.other is not None:
+        theirs = place(admitted, finding.other)(())
+        other = f"{theirs[0]}:{theirs[1]}" if theirs[0] else ""
     return Problem(
-        finding.severity, finding.code, finding.message, file, line, column, str(finding.key), dotted(finding.path), finding.hint
-    )  # fmt: skip
+        finding.severity, finding.code, finding.message, file, line, column, str(finding.key), path, finding.hint, other
+    )
 
 
 def place(admitted: Admission, key: Key) -> Callable[[tuple[str | int, ...]], tuple[str, int, int]]:
@@ -77,7 +84,7 @@ class Compiled:
     admitted: Admission
 
 
-def compile(  # noqa: A001 (it is one)
+def compile(
     tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None
 ) -> Compiled:
     """The whole way for one proxy."""

@@ -28,7 +28,8 @@ class Problem:
 
     `file` is the path as the user gave it, `line` and `column` count from 1 (0: not in any line), `object` reads
     `VirtualService default/reviews`, `path` reads `spec.http[0].route[1].weight`. `code` is stable: Istio's analyzer
-    code (`IST0101`) where the meaning is the same, ours (`LEG…`) otherwise.
+    code (`IST0101`) where the meaning is the same, ours (`LEG…`) otherwise. `other` is another place that it is about, as
+    `file:line`.
     """
 
     severity: Severity
@@ -40,12 +41,14 @@ class Problem:
     object: str = ""
     path: str = ""
     hint: str = ""
+    other: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: " if self.file else ""
         what = " ".join(part for part in (self.object, self.path) if part)
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.severity}: {what + ': ' if what else ''}{self.message}{hint} [{self.code}]"
+        other = f", see {self.other}" if self.other else ""
+        return f"{where}{self.severity}: {what + ': ' if what else ''}{self.message}{other}{hint} [{self.code}]"
 
     def as_json(self) -> dict[str, Any]:
         """The JSON form of `validate -o json`: every field, severity by its name."""

@@ -8,7 +8,7 @@ from legation import pipeline
 from legation.ingest.admission import Admission
 from legation.local import static
 from legation.local.verdict import verdict
-from legation.model.analysis import Finding
+from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Capture, Proxy, Role, Scope, labels
 from legation.model.recall import Recall

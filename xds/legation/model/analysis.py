@@ -10,23 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from legation.model import delegation, hosts, index, rules, services, shadows
+from legation.model import attachments, conflicts, delegation, hosts, index, rules, services, shadows
+from legation.model.findings import Finding
 from legation.model.meta import Key, Object
 from legation.model.recall import Each, Reader
 from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A Problem that does not know its line yet: where in which document, and what."""
-
-    key: Key
-    path: Path
-    severity: Severity
-    code: str
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +38,7 @@ def everything(reader: Reader) -> Each[tuple[Finding, ...]]:
 
 
 def _checked(reader: Reader) -> frozenset[Key]:
-    kinds = ("VirtualService", "DestinationRule")
+    kinds = ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway", "MeshConfig")
     return frozenset(Key(kind, *name) for kind in kinds for name in reader.names(kind))  # type: ignore[misc]
 
 
@@ -58,7 +47,9 @@ def findings(reader: Reader, key: Key) -> tuple[Finding, ...]:
     found = reader.get(key.kind, (key.namespace, key.name))
     if not found:
         return ()
-    return tuple(_dangling(reader, found[0])) + tuple(_unreachable(reader, found[0]))
+    item = found[0]
+    checks = (_dangling, _unreachable, attachments.of, conflicts.of)
+    return tuple(finding for check in checks for finding in check(reader, item))
 
 
 def dangling(reader: Reader, item: Object) -> Iterator[Reference]:

@@ -7,6 +7,7 @@ This is the list of questions that are asked of a World; a new question is a new
     ("port", number)              host                     the same, by the port
     "ports"                       number                   the same, by the number alone
     "stands for"                  host                     Services of type ExternalName, by what they stand for
+    "server"                      server_place             Gateways that serve a host on a port of the same proxies
     "by host"                     host                     ServiceEntries whose endpoints are looked up by each request's host
     "address"                     IP address               the same, by the addresses that stand for them
     ("bound", gateway)            host as it may be meant  VirtualServices of `mesh` or of a gateway `namespace/name`
@@ -86,6 +87,9 @@ def places(item: Object, domain: str) -> Iterator[Place]:
         case "Gateway":
             for key in item.spec.selector or ():
                 yield "selected label", key
+            for server in item.spec.servers:
+                for written in server.hosts:
+                    yield "server", server_place(item, server, written)
         case "EndpointSlice":
             yield "slice", (item.key.namespace, item.meta.labels.get("kubernetes.io/service-name", ""))
         case "Endpoints":
@@ -93,6 +97,15 @@ def places(item: Object, domain: str) -> Iterator[Place]:
         case _:
             for key, value in workload_labels(item).items():
                 yield "workload", (item.key.namespace, key, value)
+
+
+def server_place(gateway: Object, server: Any, host: str) -> tuple[Hashable, ...]:
+    """Which proxies serve a host of a server, where, and for whom."""
+    selector = tuple(sorted((gateway.spec.selector or {}).items()))
+    where, slash, name = host.rpartition("/")
+    for_whom = gateway.key.namespace if where == "." else where
+    bind = "" if server.bind == "0.0.0.0" else hosts.address(server.bind or "")
+    return selector, server.port.number, bind, for_whom if slash and where != "*" else "", name.lower()
 
 
 def _bound(item: Object, domain: str) -> Iterator[Place]:

@@ -20,7 +20,7 @@ def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
     """The VirtualServices that rule a service for sidecars of a namespace (a unit), in order: those for the host itself,
     else those for the longest wildcard that contains it. The first that has a route rules alone; there is no merging.
     """
-    if exact := _by_name(reader, host, client):
+    if exact := by_name(reader, host, client):
         return tuple(exact)
     patterns = [name for name in reader.names(("bound wildcard", MESH_GATEWAY)) if isinstance(name, str)]
     fitting = {pattern for pattern in patterns if hosts.contains(pattern, host) and pattern != host}
@@ -35,7 +35,8 @@ def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
 _IN_MESH = ("bound", MESH_GATEWAY)
 
 
-def _by_name(reader: Reader, host: str, client: str) -> list[Object]:
+def by_name(reader: Reader, host: str, client: str) -> list[Object]:
+    """The VirtualServices of the mesh that name a host, in the order in which a client's namespace asks them."""
     return _ordered(reader, (item for item in reader.get(_IN_MESH, host) if host in _hosts(reader, item)), client)
 
 
@@ -49,7 +50,7 @@ def ports_alone(reader: Reader, host: str, client: str) -> frozenset[int]:
     As in Istio: on port 80, and on the ports of the services that its rule names beside it. A wildcard which contains a
     service of a port is a rule for such services there, and no name of its own.
     """
-    found = _by_name(reader, host, client)
+    found = by_name(reader, host, client)
     ports = {80} if found else set()
     for item in found:
         ports |= {number for other in _hosts(reader, item) for number in _ports(reader, other, client)}
@@ -63,7 +64,7 @@ def alone(reader: Reader, host: str, port: int, client: str) -> list[Object]:
     """The VirtualServices that rule a host which no service has, on one of its `ports_alone`, in order."""
     return [
         item
-        for item in _by_name(reader, host, client)
+        for item in by_name(reader, host, client)
         if port == 80 or any(port in _ports(reader, other, client) for other in _hosts(reader, item))
     ]
 
@@ -132,7 +133,7 @@ def servers(reader: Reader, scope: Scope) -> tuple[Server, ...]:
             real_port=scope.real_port(server.port.number),
             bind="" if server.bind == ALL_ADDRESSES else hosts.address(server.bind or ""),
             protocol=services.protocol_of_field(server.port.protocol),
-            hosts=tuple(dict.fromkeys(_server_host(host, item.key.namespace) for host in server.hosts)),
+            hosts=tuple(dict.fromkeys(server_host(host, item.key.namespace) for host in server.hosts)),
             origin=item.key,
         )
         for item in sorted(gateways, key=lambda item: item.age)
@@ -150,7 +151,8 @@ _HTTP_SERVERS = (
 )
 
 
-def _server_host(written: str, namespace: str) -> ServerHost:
+def server_host(written: str, namespace: str) -> ServerHost:
+    """A host of a server as it is written in a Gateway of a namespace: `*.example.com`, `team/a.example.com`, `./*`."""
     where, slash, host = written.rpartition("/")
     if not slash or where == "*":
         return ServerHost("", host.lower())

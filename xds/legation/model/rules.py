@@ -142,6 +142,20 @@ def _exported(reader: Reader, item: Object) -> set[str]:
     return {"*"} if "*" in listed else {item.key.namespace if name == "." else name for name in listed}
 
 
+def older_for_the_same(reader: Reader, item: Object) -> Iterator[Object]:
+    """The older rules that are merged with one, for the same host as it is written, namespace and callers."""
+    host = services.resolve(reader, item.spec.host, item.key.namespace)
+    for other in reader.get("rule", host):
+        if (
+            other.key.namespace == item.key.namespace
+            and other.age < item.age
+            and services.resolve(reader, other.spec.host, other.key.namespace) == host
+            and _selector(other) == _selector(item)
+            and _exported(reader, other) == _exported(reader, item)
+        ):
+            yield other
+
+
 def _together(reader: Reader, items: list[Object]) -> Ruling:
     """The first, one with a selector before those without, and those that are for just the same callers."""
     first = min(items, key=lambda item: not _selector(item))

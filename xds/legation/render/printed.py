@@ -17,8 +17,15 @@ def message(of: Resource) -> dict[str, Any]:
     return content
 
 
+_MAPS = frozenset({"json_format", "filter_metadata", "typed_per_filter_config", "typed_extension_protocol_options"})
+"""Fields that are maps: protobuf has no order for them, and nobody should see them change theirs."""
+
+
 def _plain(value: Any) -> Any:
     """The same in plain dicts and lists: what is inside an Any comes as an OrderedDict, which YAML does not write."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {
+            key: _plain(dict(sorted(item.items())) if key in _MAPS and isinstance(item, dict) else item)
+            for key, item in value.items()
+        }
     return [_plain(item) for item in value] if isinstance(value, list) else value
