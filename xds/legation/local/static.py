@@ -19,13 +19,40 @@ _MANAGER = names.TYPE_PREFIX + "envoy.extensions.filters.network.http_connection
 
 def bootstrap(snapshot: Snapshot) -> dict[str, Any]:
     """The configuration, ready to be written as YAML or JSON, without an admin interface."""
+    return _configuration(
+        [listener(snapshot, name) for name in sorted(snapshot.of(names.LISTENER))],
+        [cluster(snapshot, name) for name in sorted(snapshot.of(names.CLUSTER))],
+    )
+
+
+def _configuration(listeners: list[dict[str, Any]], clusters: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "static_resources": {
-            "listeners": [listener(snapshot, name) for name in sorted(snapshot.of(names.LISTENER))],
-            "clusters": [cluster(snapshot, name) for name in sorted(snapshot.of(names.CLUSTER))],
-        },
+        "node": _NODE,
+        "static_resources": {"listeners": listeners, "clusters": [*clusters, _NOBODY]},
         "layered_runtime": _RUNTIME,
     }
+
+
+_NODE = {"id": "static", "cluster": "static"}
+"""Envoy wants a name of its own before it asks anybody for a secret."""
+_NOBODY = {"name": "legation-nobody", "type": "STATIC", "load_assignment": {"cluster_name": "legation-nobody"}}
+"""Whom it asks: keys never stand in here."""
+_ASKS_NOBODY = {
+    "api_config_source": {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": _NOBODY["name"]}}],
+    },
+    "resource_api_version": "V3",
+}
+"""Where secrets would come from. With `ads` Envoy 1.40 dies of a null pointer here, with and without an ADS server."""
+
+
+def _without_secrets(made: Any) -> Any:
+    """The same, with secrets that nobody sends."""
+    if isinstance(made, dict):
+        return {key: _ASKS_NOBODY if key == "sds_config" else _without_secrets(value) for key, value in made.items()}
+    return [_without_secrets(value) for value in made] if isinstance(made, list) else made
 
 
 _RUNTIME = {"layers": [{"name": "legation", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM}}]}
@@ -34,7 +61,7 @@ _RUNTIME = {"layers": [{"name": "legation", "static_layer": {"re2.max_program_si
 
 def listener(snapshot: Snapshot, name: str) -> dict[str, Any]:
     """A listener with its routes inside. A table that is not there is an empty one: Envoy answers 404."""
-    made = printed.message(snapshot.of(names.LISTENER)[name])
+    made: dict[str, Any] = _without_secrets(printed.message(snapshot.of(names.LISTENER)[name]))
     chains = [
         *made.get("filter_chains", ()),
         *([made["default_filter_chain"]] if "default_filter_chain" in made else ()),
@@ -49,7 +76,7 @@ def listener(snapshot: Snapshot, name: str) -> dict[str, Any]:
 
 def cluster(snapshot: Snapshot, name: str) -> dict[str, Any]:
     """A cluster with its endpoints inside."""
-    made = printed.message(snapshot.of(names.CLUSTER)[name])
+    made: dict[str, Any] = _without_secrets(printed.message(snapshot.of(names.CLUSTER)[name]))
     if made.get("type") == "EDS":
         asked = made.pop("eds_cluster_config", {}).get("service_name") or name
         found = snapshot.of(names.ENDPOINT).get(asked)
@@ -76,5 +103,6 @@ def together(many: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 port = len(listeners) % 65535 + 1
                 address = {**address, "socket_address": {**address["socket_address"], "port_value": port}}
             listeners.append({**made, "name": f"{number}/{made['name']}", "address": address})
-        clusters += ({**made, "name": f"{number}/{made['name']}"} for made in one["static_resources"]["clusters"])
-    return {"static_resources": {"listeners": listeners, "clusters": clusters}, "layered_runtime": _RUNTIME}
+        own = (made for made in one["static_resources"]["clusters"] if made is not _NOBODY)
+        clusters += ({**made, "name": f"{number}/{made['name']}"} for made in own)
+    return _configuration(listeners, clusters)
