@@ -298,7 +298,7 @@ def snapshots(draw: st.DrawFn, poison: bool) -> Snapshot:
 
 @pytest.mark.parametrize("variant", list(Variant))
 @given(data=st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_client_gets_the_world_and_never_a_dead_end(variant: Variant, data: st.DataObject) -> None:
     # A client that refuses AND is slower than the patience of the gate may be given a route too early: that is what the
     # patience means. So either it may refuse, or it may be slow.

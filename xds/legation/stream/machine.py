@@ -271,7 +271,7 @@ class Stream:
                     due[name] = target
             elif not self._tells(track, name):
                 track.lose(name)
-            elif track.refused.get(name) == GONE:
+            elif track.refused.get(name) == GONE or (track.told_gone(name) and name not in track.forced):
                 track.settled(name)
             else:
                 gone.append(name)

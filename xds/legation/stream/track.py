@@ -37,8 +37,8 @@ class Flight:
             nonce=newer.nonce,
             version=newer.version,
             at=self.at,
-            sent={**self.sent, **newer.sent},
-            removed=tuple(dict.fromkeys(self.removed + newer.removed)),
+            sent={name: one for name, one in self.sent.items() if name not in newer.removed} | newer.sent,
+            removed=tuple(name for name in self.removed if name not in newer) + newer.removed,
             before={**newer.before, **self.before},
         )
 
@@ -177,6 +177,11 @@ class Track:
             before = flight.before.get(name) if flight else None
             if before is not None:
                 yield before.refs
+
+    def told_gone(self, name: str) -> bool:
+        """Is the last that it was told of this name that it is gone, and not answered yet?"""
+        flights = (self.flight, self.late)
+        return name not in self.held and any(flight is not None and name in flight.removed for flight in flights)
 
     # What happens to it.
 
