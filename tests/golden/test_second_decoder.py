@@ -20,6 +20,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import any_pb2
 from legation import names
 from legation.snapshot.snapshot import Resource, Snapshot
@@ -29,6 +30,7 @@ FIRST = {
     names.ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
     names.LISTENER: listener_pb2.Listener,
     names.ROUTE: route_pb2.RouteConfiguration,
+    names.SECRET: secret_pb2.Secret,
 }
 
 
@@ -43,12 +45,14 @@ def second() -> dict[str, type[Message]]:
     from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
     from envoy_data_plane.envoy.config.listener.v3 import Listener
     from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+    from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import Secret
 
     return {
         names.CLUSTER: Cluster,
         names.ENDPOINT: ClusterLoadAssignment,
         names.LISTENER: Listener,
         names.ROUTE: RouteConfiguration,
+        names.SECRET: Secret,
     }
 
 

@@ -40,7 +40,7 @@ from legation.render import printed
 @option("-o", "--output", type=click.Choice(list(reports.FORMATS)), default="text", help="The form of the report.")
 @option("--strict", is_flag=True, help="Warnings count as errors.")
 @option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
-@option("--envoy", is_flag=True, help="Ask the real Envoy too, for every gateway and a sidecar per namespace.")
+@click.option("--envoy", is_flag=True, help="Ask the real Envoy too, for every gateway and a sidecar per namespace.")
 @mesh_config()
 @deployments()
 def validate(
