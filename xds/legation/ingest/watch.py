@@ -5,6 +5,7 @@ looking at them again and again. A burst of saves is one piece of news; a single
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import time
@@ -21,6 +22,9 @@ if sys.platform == "linux":
     from legation.ingest.inotify import InotifyWatch
 
 _STOP_SECONDS: Final = 5.0
+
+ALONE: Final = 0.001
+"""Seconds of silence after one file was saved and nothing else; see docs/decisions/0004-quiet.md."""
 
 # File systems whose changes on the other side this kernel does not see.
 _REMOTE: Final = frozenset(
@@ -54,8 +58,8 @@ async def watch(
     """News of all files that `read_tree` reads below these roots, until the iterator is closed.
 
     The first is always a `rescan`: it says that the watch stands, so that whoever reads then misses nothing. After
-    that news comes `quiet` seconds after the last event, and at the latest `longest` seconds after the first. What
-    happens while news is dealt with is in the next. A root that does not exist (yet) is waited for.
+    that news comes `quiet` seconds after the last event (sooner, if one file was saved and nothing else happened), and at
+    the latest `longest` seconds after the first. What happens while news is dealt with is in the next. A root that does not exist (yet) is waited for.
 
     `poll` looks at the files every so many seconds, and listens to no events. Raises nothing of its own: where events
     cannot be had, the files are polled, and `Changed.problems` says so.
@@ -139,9 +143,15 @@ class _News:
         self._rescan |= rescan
         self._some.set()
 
+    def _patience(self) -> float:
+        """One file that was saved is rarely the first of many: bursts mostly begin with a removal or a folder."""
+        if len(self._paths) == 1 and not self._rescan and os.path.lexists(next(iter(self._paths))):
+            return min(ALONE, self._quiet)
+        return self._quiet
+
     async def next(self) -> Changed:
         await self._some.wait()
-        while (left := min(self._last + self._quiet, self._first + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
+        while (left := min(self._last + self._patience(), self._first + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)  # a deadline that moves, no flag
         changed = Changed(frozenset(self._paths), self._rescan, self._first, tuple(self.problems))
         self._paths.clear()
