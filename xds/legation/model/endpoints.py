@@ -11,7 +11,7 @@ from typing import Any
 
 from legation.model import hosts, index, services
 from legation.model.meta import Key, Object
-from legation.model.proxy import Labels, Locality, labels, topology
+from legation.model.proxy import TOPOLOGY, Labels, Locality, labels, topology
 from legation.model.recall import Reader
 from legation.model.services import Resolution, Service, ServicePort
 
@@ -83,7 +83,9 @@ def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Itera
     slices = reader.get("slice", (service.namespace, service.name))
     selected = _selected(reader, service.namespace, service.selector)
     for item in slices:
-        yield from _of_slice(reader, item, port) if item.key.kind == "EndpointSlice" else _of_list(reader, item, port)
+        yield from (
+            _of_slice(reader, item, port) if item.key.kind == "EndpointSlice" else _of_list(reader, item, service, port)
+        )
     for item in selected:
         if item.key.kind == "WorkloadEntry":
             yield from _of_workload_entry(item, port, port.target, service)
@@ -91,7 +93,7 @@ def _of_kubernetes(reader: Reader, service: Service, port: ServicePort) -> Itera
     if slices:
         return
     for item in pods:
-        yield from _of_pod(item, port)
+        yield from _of_pod(reader, item, port, service.publishes_unready)
     if reader.mesh.deployments_are_hosts:
         for item in deployments(reader, service):
             yield from _of_deployment(item, port)
@@ -125,7 +127,7 @@ def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator
                 if item.key.kind == "WorkloadEntry":
                     yield from _of_workload_entry(item, port, port.target, service)
                 elif item.key.kind == "Pod":
-                    yield from _of_pod(item, port)
+                    yield from _of_pod(reader, item, port)
     if not any_written and service.resolution in (Resolution.DNS, Resolution.ONE_NAME):
         number = port.target if isinstance(port.target, int) else port.number
         yield Endpoint(service.host, number, origin=service.origins[0])
@@ -158,38 +160,55 @@ def _of_slice(reader: Reader, item: Object, port: ServicePort) -> Iterator[Endpo
         ready = conditions is None or conditions.ready is not False
         if not ready and conditions is not None and conditions.terminating:
             continue
+        pod = _pod(reader, item.key.namespace, endpoint.target_ref)
+        of_pod = pod.meta.labels if pod is not None else {}
+        place = _place(reader, pod, endpoint.node_name) or Locality(zone=endpoint.zone or "")
         for address in endpoint.addresses:
-            of_pod, locality = _pod_labels(reader, item.key.namespace, endpoint.target_ref), endpoint.zone or ""
-            yield Endpoint(address, number, labels(of_pod), Locality(zone=locality), 1, ready, item.key)
+            yield Endpoint(address, number, labels(of_pod), place, 1, ready, item.key)
 
 
-def _of_list(reader: Reader, item: Object, port: ServicePort) -> Iterator[Endpoint]:
+def _of_list(reader: Reader, item: Object, service: Service, port: ServicePort) -> Iterator[Endpoint]:
     """Kubernetes' older Endpoints."""
     for subset in item.spec.subsets or ():
         number = next((mine.port for mine in subset.ports or () if (mine.name or "") == port.name), None)
         if number is None:
             continue
-        for addresses, ready in ((subset.addresses or (), True), (subset.not_ready_addresses or (), False)):
+        unready = service.publishes_unready
+        for addresses, ready in ((subset.addresses or (), True), (subset.not_ready_addresses or (), unready)):
             for address in addresses:
-                of_pod = _pod_labels(reader, item.key.namespace, address.target_ref)
-                yield Endpoint(address.ip, number, labels(of_pod), healthy=ready, origin=item.key)
+                pod = _pod(reader, item.key.namespace, address.target_ref)
+                of_pod = pod.meta.labels if pod is not None else {}
+                place = _place(reader, pod, address.node_name) or Locality()
+                yield Endpoint(address.ip, number, labels(of_pod), place, 1, ready, item.key)
 
 
-def _pod_labels(reader: Reader, namespace: str, reference: Any) -> Mapping[str, str]:
+def _pod(reader: Reader, namespace: str, reference: Any) -> Object | None:
     if reference is None or reference.kind != "Pod" or not reference.name:
-        return {}
-    pods = reader.get("Pod", (namespace, reference.name))
-    return pods[0].meta.labels if pods else {}
+        return None
+    return next(iter(reader.get("Pod", (namespace, reference.name))), None)
 
 
-def _of_pod(item: Object, port: ServicePort) -> Iterator[Endpoint]:
+def _place(reader: Reader, pod: Object | None, node: str | None) -> Locality | None:
+    """Where an endpoint runs: as its Pod's label says, else where its node is; None if nobody says."""
+    written = pod.meta.labels.get("istio-locality") if pod is not None else None
+    if written:
+        return Locality.parse(written.replace(".", "/"))
+    name = node or (pod.spec.spec.node_name if pod is not None else "")
+    for item in reader.get("Node", ("", name)) if name else ():
+        found = Locality(*(item.meta.labels.get(key, "") for key in TOPOLOGY))
+        return found if str(found) else None
+    return None
+
+
+def _of_pod(reader: Reader, item: Object, port: ServicePort, publishes_unready: bool = False) -> Iterator[Endpoint]:
     status = item.spec.status
     if status is None or not status.pod_ip or status.phase in ("Succeeded", "Failed"):
         return
     number = container_port(item.spec.spec, port)
     ready = not any(condition.type == "Ready" and condition.status == "False" for condition in status.conditions)
     if number is not None:
-        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), healthy=ready, origin=item.key)
+        place = _place(reader, item, None) or Locality()
+        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), place, 1, ready or publishes_unready, item.key)
 
 
 def _of_deployment(item: Object, port: ServicePort) -> Iterator[Endpoint]:
@@ -203,8 +222,7 @@ def container_port(pod: Any, port: ServicePort) -> int | None:
     """The workload's port behind a service's: a number as it is, a name by the containers' ports."""
     if isinstance(port.target, int):
         return port.target
-    containers = (pod.containers or ()) if pod is not None else ()
-    named = (mine for container in containers for mine in container.ports or () if mine.name == port.target)
+    named = (mine for mine in pod.ports if mine.name == port.target and mine.protocol == "TCP")
     return next((mine.container_port for mine in named), None)
 
 

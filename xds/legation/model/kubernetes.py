@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from legation.model.base import EMPTY, Finding, Lenient, Model, Opaque, Raw, Unique, given, items, number
+from legation.model.base import EMPTY, Finding, Lenient, Model, NotYet, Opaque, Raw, Unique, given, items, number
 from legation.model.values import (
     Address,
     Base64,
@@ -175,7 +175,10 @@ class ServiceSpec(Model):
     """The name that it stands for, with type ExternalName."""
     publish_not_ready_addresses: Bool = False
     """Whether endpoints count that are not ready."""
-    internal_traffic_policy: Literal["Cluster", "Local"] | None = None
+    internal_traffic_policy: Annotated[
+        Literal["Cluster", "Local"] | None,
+        NotYet("endpoints on all nodes are used", values=frozenset({"Local"})),
+    ] = None
     """Whether only endpoints on the caller's node are used."""
     traffic_distribution: Str | None = None
     """Which endpoints are preferred."""

@@ -103,6 +103,7 @@ class Service:
     headless: bool = False
     external: bool = False
     stands_for: str = ""
+    publishes_unready: bool = False
     addresses: tuple[str, ...] = ()
     selector: tuple[tuple[str, str], ...] = ()
     export_to: tuple[str, ...] = ()
@@ -194,6 +195,7 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
         headless=spec.cluster_ip == "None" and not stands_for,
         external=bool(stands_for),
         stands_for=stands_for,
+        publishes_unready=spec.publish_not_ready_addresses,
         addresses=tuple(hosts.address(ip) for ip in cluster_ips if ip != "None"),
         selector=tuple(sorted((spec.selector or {}).items())),
         export_to=mesh.exported(reader, tuple(part.strip() for part in exported.split(",") if part.strip()), "service"),
