@@ -59,7 +59,8 @@ async def watch(
 
     The first is always a `rescan`: it says that the watch stands, so that whoever reads then misses nothing. After
     that news comes `quiet` seconds after the last event (sooner, if one file was saved and nothing else happened), and at
-    the latest `longest` seconds after the first. What happens while news is dealt with is in the next. A root that does not exist (yet) is waited for.
+    the latest `longest` seconds after the first. What happens while news is dealt with is in the next. A root that does
+    not exist (yet) is waited for.
 
     `poll` looks at the files every so many seconds, and listens to no events. Raises nothing of its own: where events
     cannot be had, the files are polled, and `Changed.problems` says so.
