@@ -69,7 +69,8 @@ def rule(name: str, namespace: str = "default") -> list[Object]:
             '  hosts: ["*.svc.cluster.local"]\n  exportTo: ["."]\n  http: [{redirect: {uri: /x}}]',
             "  hosts: [a.default, y.example]\n  http:\n  - route:\n"
             "    - {destination: {host: a, subset: one}, weight: 1}\n    - {destination: {host: x.example}, weight: 2}",
-            "  hosts: [a.default.svc, 10.0.0.1]\n  http: [{match: [{sourceLabels: {app: x}}], directResponse: {status: 200}}]",
+            "  hosts: [a.default.svc, 10.0.0.1]\n"
+            "  http: [{match: [{sourceLabels: {app: x}}], directResponse: {status: 200}}]",
         ],
     )
 
