@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from legation.ingest import admission, documents
 from legation.ingest.admission import Admission, Decision, Version
 from legation.ingest.decode import decode
@@ -406,3 +407,18 @@ def test_what_protects_and_is_not_in_force_is_told_apart() -> None:
     )
     (found,) = files.admission.unprotected()
     assert found.object == "AuthorizationPolicy default/p"
+
+
+@pytest.mark.parametrize(
+    ("policy", "protects"),
+    [
+        ("tls: {mode: SIMPLE, caFile: a}", True), ("tls: {mode: SIMPEL}", True), ("tls: {mode: DISABLE, a: b}", False),
+        ("portLevelSettings: [{port: {number: 0}, tls: {mode: MUTUAL}}]", True), ("loadBalancer: {simple: BEST}", False),
+    ],
+)  # fmt: skip
+def test_a_rule_that_encrypts_protects(policy: str, protects: bool) -> None:
+    files = Files()
+    head = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\n"
+    files.change(a=service("a"), r=f"{head}spec: {{host: a, trafficPolicy: {{{policy}}}}}\n")
+    assert files.serving() == {"Service a"}
+    assert bool(files.admission.unprotected()) is protects

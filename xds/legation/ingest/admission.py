@@ -150,9 +150,10 @@ class Admission:
         return [
             problem
             for key, claims in self._claims.items()
-            if key not in self.accepted and kinds.protects(key.kind)
+            if key not in self.accepted
             for versions in claims.values()
             for version in versions
+            if kinds.protects(key.kind, version.document.value)
             for problem in version.problems
             if problem.severity is Severity.ERROR
         ]

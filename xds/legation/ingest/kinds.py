@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from legation.model.base import Model
 from legation.model.destination_rule import DestinationRule
@@ -123,6 +124,29 @@ def ours(group: str) -> bool:
     return group.endswith("istio.io") or group == GATEWAY_API
 
 
-def protects(kind: str) -> bool:
-    """Whether documents of a kind (as a Key calls it) protect: they are never passed over in silence."""
-    return any(known.protects for known in BY_NAME.get(kind, ()))
+def protects(kind: str, written: Any) -> bool:
+    """Whether a document of a kind (as a Key calls it) protects: such are never passed over in silence.
+
+    All of some kinds do; a DestinationRule by encrypting, a Gateway by asking its callers who they are.
+    """
+    if any(known.protects for known in BY_NAME.get(kind, ())):
+        return True
+    open_modes = _OPEN.get(kind)
+    return open_modes is not None and any(mode not in open_modes for mode in _tls_modes(written))
+
+
+_OPEN: Final = {
+    "DestinationRule": (None, "DISABLE"),
+    "Gateway": (None, "SIMPLE", "OPTIONAL_MUTUAL", "PASSTHROUGH", "AUTO_PASSTHROUGH"),
+}
+"""The modes of `tls` that protect nothing that would be open without; a misspelt one may have been meant to."""
+
+
+def _tls_modes(written: Any) -> Iterator[Any]:
+    """The `mode` of every `tls` in a document."""
+    for key, value in written.items() if isinstance(written, dict) else ():
+        if key == "tls" and isinstance(value, dict):
+            yield value.get("mode")
+        yield from _tls_modes(value)
+    for value in written if isinstance(written, list) else ():
+        yield from _tls_modes(value)
