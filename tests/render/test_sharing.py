@@ -56,9 +56,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     found = Ran()
     run = Recall._run
 
-    def noted(self: Recall, unit: Any, *rest: Any) -> None:
-        found.append((unit[0].__name__, unit[1][0] if unit[1] else None))
-        run(self, unit, *rest)
+    def noted(self: Recall, entry: Any, *rest: Any) -> None:
+        function, args = entry.unit
+        found.append((function.__name__, args[0] if args else None))
+        run(self, entry, *rest)
 
     monkeypatch.setattr(Recall, "_run", noted)
     return found

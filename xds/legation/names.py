@@ -6,6 +6,7 @@ Reference: Istio's `pilot/pkg/model` (BuildSubsetKey) and `networking/core`; see
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
@@ -52,6 +53,7 @@ def outbound(host: str, port: int, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+@lru_cache(maxsize=1 << 17)
 def parse_cluster(name: str) -> ClusterName | None:
     """The parts of a cluster's name, or None for a name that is not of this form."""
     parts = name.split("|")

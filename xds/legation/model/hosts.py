@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterable
 
 SERVICE = "service"
@@ -18,10 +19,13 @@ def is_wildcard(host: str) -> bool:
     return host.startswith("*")
 
 
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
+
+
 def is_ip(host: str) -> bool:
     """An IPv4 or IPv6 address, without a port or brackets."""
-    if not (host[:1].isdigit() or ":" in host):
-        return False  # names are asked about most, and an exception is slow
+    if ":" not in host:
+        return _IPV4.fullmatch(host) is not None  # asked about every endpoint, and an exception is slow
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -130,17 +130,21 @@ _Unit = tuple[Callable[..., Any], tuple[Any, ...]]
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A unit's last result, what it depends on, and who depends on it. Times count the Worlds that were seen."""
+    """A unit's last result, what it depends on, and who depends on it. Times count the Worlds that were seen.
 
+    Entries refer to each other, not to each other's units: a unit is hashed when it is asked, and never again.
+    """
+
+    unit: _Unit
     value: Any = None
     changed: int = 0
     checked: int = 0
     reads: set[Fact] = field(default_factory=set)
-    asks: set[_Unit] = field(default_factory=set)
-    askers: set[_Unit] = field(default_factory=set)
+    asks: set[_Entry] = field(default_factory=set)
+    askers: set[_Entry] = field(default_factory=set)
     stale: bool = True
     """It never ran, or one of `reads` is different now."""
-    doubtful: set[_Unit] = field(default_factory=set)
+    doubtful: set[_Entry] = field(default_factory=set)
     """Those of `asks` that may be different now."""
     root: bool = False
     """Someone outside wants it."""
@@ -155,7 +159,7 @@ class Recall:
         """How many times any unit ran: for the benchmark and the tests."""
         self._now = 1
         self._entries: dict[_Unit, _Entry] = {}
-        self._readers: dict[Fact, set[_Unit]] = {}
+        self._readers: dict[Fact, set[_Entry]] = {}
 
     @property
     def remembered(self) -> int:
@@ -166,21 +170,19 @@ class Recall:
         """Moves on to the next World, in which `facts` are different."""
         self.world = world
         self._now += 1
-        doubtful: list[_Unit] = []
+        doubtful: list[_Entry] = []
         for fact in facts:
-            for unit in self._readers.get(fact, ()):
-                entry = self._entries[unit]
+            for entry in self._readers.get(fact, ()):
                 if not entry.stale:
                     entry.stale = True
                     if not entry.doubtful:
-                        doubtful.append(unit)
+                        doubtful.append(entry)
         while doubtful:
-            unit = doubtful.pop()
-            for asker in self._entries[unit].askers:
-                entry = self._entries[asker]
-                if not entry.doubtful and not entry.stale:
+            entry = doubtful.pop()
+            for asker in entry.askers:
+                if not asker.doubtful and not asker.stale:
                     doubtful.append(asker)
-                entry.doubtful.add(unit)
+                asker.doubtful.add(entry)
 
     def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
         """The result of a unit in the current World. It is kept up to date until `forget`."""
@@ -194,99 +196,99 @@ class Recall:
         entry = self._entries.get((unit, args))
         if entry is not None:
             entry.root = False
-            self._drop_unless_wanted((unit, args))
+            self._drop_unless_wanted(entry)
 
     def _current(self, unit: _Unit) -> _Entry:
         """The unit's entry, brought up to date."""
         entry = self._entries.get(unit)
         if entry is None:
-            entry = self._entries[unit] = _Entry()
-        changed: set[_Unit] = set()
-        if entry.doubtful and (not entry.stale or unit[0] is _each):
-            changed = {suspect for suspect in entry.doubtful if self._current(suspect).changed > entry.checked}
-        if entry.stale or changed:
-            self._run(unit, entry, changed)
-        elif entry.doubtful:
-            entry.doubtful, entry.checked = set(), self._now
+            entry = self._entries[unit] = _Entry(unit)
+        self._update(entry)
         return entry
 
-    def _run(self, unit: _Unit, entry: _Entry, changed: set[_Unit]) -> None:
-        function, args = unit
+    def _update(self, entry: _Entry) -> None:
+        changed: set[_Entry] = set()
+        if entry.doubtful and (not entry.stale or entry.unit[0] is _each):
+            for suspect in entry.doubtful:
+                self._update(suspect)
+                if suspect.changed > entry.checked:
+                    changed.add(suspect)
+        if entry.stale or changed:
+            self._run(entry, changed)
+        elif entry.doubtful:
+            entry.doubtful, entry.checked = set(), self._now
+
+    def _run(self, entry: _Entry, changed: set[_Entry]) -> None:
+        function, args = entry.unit
         if function is _each:
-            value = self._run_each(unit, entry, changed, *args)
+            value = self._run_each(entry, changed, *args)
         else:
             self.runs += 1
             trace = _Trace(self)
             value = function(trace, *args)
-            self._link(unit, entry, trace.reads, trace.asks)
+            self._link(entry, trace.reads, trace.asks)
         if entry.changed == 0 or (value is not entry.value and value != entry.value):
             entry.value, entry.changed = value, self._now
         entry.checked, entry.stale, entry.doubtful = self._now, False, set()
 
     def _run_each(
         self,
-        unit: _Unit,
         entry: _Entry,
-        changed: set[_Unit],
+        changed: set[_Entry],
         function: Callable[..., Any],
         extra: tuple[Any, ...],
         members: Callable[..., Any],
         args: tuple[Any, ...],
     ) -> Each[Any]:
         before: Each[Any] | None = entry.value
-        list_of_members = (members, args)
+        list_of_members = self._current((members, args))
         if before is None:
-            wanted = self._current(list_of_members).value
-            first = {name: self._current((function, (name, *extra))).value for name in wanted}
-            self._link(unit, entry, set(), {list_of_members, *((function, (name, *extra)) for name in first)})
-            return Each(Overlay(first))
-        differing = {asked_args[0] for _, asked_args in changed - {list_of_members}}
-        gone: Collection[Any] = ()
-        results = before.results
+            first = {name: self._current((function, (name, *extra))) for name in list_of_members.value}
+            self._link(entry, set(), {list_of_members, *first.values()})
+            return Each(Overlay({name: asked.value for name, asked in first.items()}))
+        results, gone = before.results, frozenset[Any]()
+        differing = {asked.unit[1][0]: asked for asked in changed if asked is not list_of_members}
         if list_of_members in changed:
-            wanted, old = self._current(list_of_members).value, before.results
-            results = Overlay({name: old.get(name) for name in wanted})
-            added, gone = results.keys() - old.keys(), old.keys() - results.keys()
-            differing = (differing & results.keys()) | added
-            for name in added:
-                self._current((function, (name, *extra)))
-            asks = entry.asks | {(function, (name, *extra)) for name in added}
-            self._link(unit, entry, set(), asks - {(function, (name, *extra)) for name in gone})
-        results = results.altered({name: self._current((function, (name, *extra))).value for name in differing})
-        return before.moved(results, frozenset(differing.union(gone)))
+            old, results = results, Overlay({name: results.get(name) for name in list_of_members.value})
+            gone = frozenset(old.keys() - results.keys())
+            added = {name: self._current((function, (name, *extra))) for name in results.keys() - old.keys()}
+            differing = {name: asked for name, asked in differing.items() if name not in gone} | added
+            left = {self._entries[function, (name, *extra)] for name in gone}
+            self._link(entry, set(), (entry.asks | set(added.values())) - left)
+        results = results.altered({name: asked.value for name, asked in differing.items()})
+        return before.moved(results, gone.union(differing))
 
-    def _link(self, unit: _Unit, entry: _Entry, reads: set[Fact], asks: set[_Unit]) -> None:
+    def _link(self, entry: _Entry, reads: set[Fact], asks: set[_Entry]) -> None:
         """Replaces what a unit depends on."""
-        for fact in entry.reads - reads:
-            self._readers[fact].discard(unit)
-            if not self._readers[fact]:
-                del self._readers[fact]
         for fact in reads - entry.reads:
-            self._readers.setdefault(fact, set()).add(unit)
-        gone = entry.asks - asks
+            self._readers.setdefault(fact, set()).add(entry)
         for asked in asks - entry.asks:
-            self._entries[asked].askers.add(unit)
+            asked.askers.add(entry)
+        unread, gone = entry.reads - reads, entry.asks - asks
         entry.reads, entry.asks = reads, asks
+        self._unread(entry, unread)
         for asked in gone:
-            self._entries[asked].askers.discard(unit)
+            asked.askers.discard(entry)
             self._drop_unless_wanted(asked)
 
-    def _drop_unless_wanted(self, unit: _Unit) -> None:
-        todo = [unit]
+    def _unread(self, entry: _Entry, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            readers = self._readers[fact]
+            readers.discard(entry)
+            if not readers:
+                del self._readers[fact]
+
+    def _drop_unless_wanted(self, entry: _Entry) -> None:
+        todo = [entry]
         while todo:
-            unit = todo.pop()
-            entry = self._entries.get(unit)
-            if entry is None or entry.askers or entry.root:
+            entry = todo.pop()
+            if entry.askers or entry.root or self._entries.get(entry.unit) is not entry:
                 continue
-            del self._entries[unit]
-            for fact in entry.reads:
-                self._readers[fact].discard(unit)
-                if not self._readers[fact]:
-                    del self._readers[fact]
+            del self._entries[entry.unit]
+            self._unread(entry, entry.reads)
             for asked in entry.asks:
-                if asked in self._entries:
-                    self._entries[asked].askers.discard(unit)
-                    todo.append(asked)
+                asked.askers.discard(entry)
+                todo.append(asked)
 
 
 def _each(*_: Any) -> Any:
@@ -301,7 +303,7 @@ class _Trace:
     def __init__(self, recall: Recall) -> None:
         self._recall = recall
         self.reads: set[Fact] = set()
-        self.asks: set[_Unit] = set()
+        self.asks: set[_Entry] = set()
 
     @property
     def mesh(self) -> Mesh:
@@ -316,9 +318,9 @@ class _Trace:
         return self._recall.world.names(table)
 
     def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
-        asked = (unit, args)
-        self.asks.add(asked)
-        result: T = self._recall._current(asked).value
+        entry = self._recall._current((unit, args))
+        self.asks.add(entry)
+        result: T = entry.value
         return result
 
     def each(
