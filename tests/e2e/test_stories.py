@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -223,3 +225,157 @@ async def test_a_port_that_a_service_calls_by_name_reaches_the_stand_in(variant:
         await versions(told.at("sidecar.default", "webserver"), {"v1", "v2"}, "webserver")
         answer = await told.at("sidecar.default", "webserverv1").ask(host="webserverv1")
         assert (answer.version, answer.json["port"]) == ("v1", 8080)
+
+
+@tells("canary-by-header")
+async def test_a_header_a_cookie_and_a_query_each_show_the_canary(variant: Variant) -> None:
+    async with story("canary-by-header", variant) as told:
+        place = told.at("sidecar.default", "kettle")
+        for path, headers, wanted in (
+            ("/", {}, "v1"), ("/", {"x_canary": "always"}, "v2"), ("/", {"x_canary": "never"}, "v1"),
+            ("/", {"cookie": "canary=yes"}, "v2"), ("/", {"cookie": "theme=dark; canary=yes; a=b"}, "v2"),
+            ("/", {"cookie": "canary=yesterday"}, "v1"), ("/", {"cookie": "nocanary=yes"}, "v1"),
+            ("/any?canary=yes", {}, "v2"), ("/?a=b&canary=yes", {}, "v2"), ("/?canary=no", {}, "v1"), ("/?canary", {}, "v1"),
+        ):  # fmt: skip
+            assert (await place.ask(path, "kettle", **headers)).version == wanted, (path, headers)
+        told.edit(
+            "rules.yaml", lambda text: text.replace("{ exact: always }", "{ exact: always }\n            x-me: {}")
+        )
+        await place.answers(lambda answer: answer.version == "v1", host="kettle", x_canary="always")
+        assert (await place.ask(host="kettle", x_canary="always", x_me="1")).version == "v2"
+
+
+@tells("blue-green")
+async def test_blue_and_green_change_places_and_nobody_notices(variant: Variant) -> None:
+    async with story("blue-green", variant) as told:
+        live, preview = told.at("gateway", "florist.example"), told.at("gateway", "preview.florist.example")
+        assert await live.tally(20, version, host="florist.example") == {"blue": 20}
+        assert await preview.tally(20, version, host="preview.florist.example") == {"green": 20}
+        swap = {"blue": "green", "green": "blue"}
+        async with live.under_load(host="florist.example") as load:
+            told.edit(
+                "rules.yaml", lambda text: re.sub("subset: (blue|green)", lambda f: f"subset: {swap[f[1]]}", text)
+            )
+            await live.answers(lambda answer: answer.version == "green", host="florist.example")
+            await preview.answers(lambda answer: answer.version == "blue", host="preview.florist.example")
+            await load.more(50)
+        assert not load.failures
+        assert await live.tally(20, version, host="florist.example") == {"green": 20}
+
+
+@tells("resilience")
+async def test_what_fails_is_tried_again_and_what_hangs_is_given_up(variant: Variant) -> None:
+    def attempts(answer: Answer) -> tuple[int, str, str]:
+        return answer.status, answer.json["version"], answer.json["headers"]["x-envoy-attempt-count"]
+
+    async with story("resilience", variant) as told:
+        place = told.at("sidecar.default", "oven")
+        assert attempts(await place.ask("/", "oven")) == (200, "v1", "1")
+        assert attempts(await place.ask("/next", "oven")) == (503, "v2", "4")
+        assert attempts(await place.ask("/", "oven", x_stand_in_status="500")) == (500, "v1", "1")
+        assert attempts(await place.ask("/tries", "oven", x_stand_in_status="500")) == (500, "v1", "3")
+        answer = await place.ask("/", "oven", x_stand_in_delay="5")
+        assert answer.status == 504
+        assert 1 - TICK <= answer.seconds < 5
+        answer = await place.ask("/tries", "oven", x_stand_in_delay="5")
+        assert answer.status == 504
+        assert 0.6 - TICK <= answer.seconds < 5
+        told.edit(
+            "rules.yaml",
+            lambda text: text.replace("attempts: 3\n        retryOn: 5xx\n        backoff: 5ms", "attempts: 0"),
+        )
+        await place.answers(lambda answer: attempts(answer) == (503, "v2", "1"), "/next", "oven")
+
+
+@tells("mirroring")
+@pytest.mark.xdist_group("port 9700")
+async def test_copies_go_to_a_program_of_ones_own(variant: Variant) -> None:
+    seen: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 404 -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async def lines() -> list[bytes]:
+        return [head.split(b"\r\n")[0] for head in seen]
+
+    async with await asyncio.start_server(note, "127.0.0.1", 9700), story("mirroring", variant) as told:
+        place = told.at("sidecar.default", "till")
+        assert (await place.ask("/receipts", "till")).workload == "till-v1"
+        await eventually(lines, lambda found: found == [b"GET /receipts HTTP/1.1"])
+        assert b"host: till\r\n" in seen[0].lower()
+        assert await place.tally(50, lambda answer: answer.workload, host="till") == {"till-v1": 50}
+        await eventually(lines, lambda found: len(found) == 51)
+        told.edit("rules.yaml", lambda text: text.replace("value: 100", "value: 0"))
+
+        async def uncopied() -> bool:
+            before = len(seen)
+            await place.tally(5, version, "/none", "till")
+            await place.tally(5, version, "/more", "till")
+            return len(seen) == before
+
+        await eventually(uncopied, bool)
+
+
+@tells("two-teams")
+async def test_each_team_routes_its_own_paths_and_no_others(variant: Variant) -> None:
+    async with story("two-teams", variant) as told:
+        place, host = told.at("gateway", "market.example"), "market.example"
+        for path, workload in (
+            ("/fish/trout", "fish-stall"), ("/fish/frozen/1", "fish-freezer"), ("/fruit/apples", "fruit-stall"),
+            ("/", "office"), ("/meat", "office"),
+        ):  # fmt: skip
+            assert (await place.ask(path, host)).workload == workload, path
+        assert (await place.ask("/fish/trout", host, x_stand_in_delay="4")).status == 504
+        told.edit(
+            "fish.yaml", lambda text: text.replace("destination: { host: freezer }", "destnation: { host: freezer }")
+        )
+        await told.program.says(r"fish\.yaml:\d+:\d+: error: VirtualService fish/stall .*destnation")
+        assert (await place.ask("/fish/frozen/1", host)).workload == "fish-freezer"
+        more = "http:" + "".join(
+            f"\n    - match: [{{ uri: {{ prefix: {path} }} }}]\n      directResponse: {{ status: {status} }}"
+            for path, status in (("/fish", 500), ("/fruit/ripe", 404))
+        )
+        told.edit("fruit.yaml", lambda text: text.replace("http:", more, 1))
+        await place.status(404, "/fruit/ripe", host)
+        await told.program.says("IST0130|would never be reached here")
+        assert (await place.ask("/fish/trout", host)).workload == "fish-stall"
+
+
+@tells("headers-and-rewrites")
+async def test_paths_hosts_and_headers_change_on_the_way(variant: Variant) -> None:
+    async with story("headers-and-rewrites", variant) as told:
+        place, host = told.at("gateway", "archive.example"), "archive.example"
+        for path, arrives in (
+            ("/v1/letters?a=b", "/letters?a=b"), ("/v1/", "/"), ("/box/12/letters", "/letters/of/12"),
+            ("/box/x/letters", "/box/x/letters"), ("/letters", "/letters"),
+        ):  # fmt: skip
+            assert (await place.ask(path, host)).json["path"] == arrives, path
+        assert (await place.ask("/inside", host)).json["headers"]["host"] == "vault.example"
+        answer = await place.ask("/", host, x_secret="1", x_edge="mine")
+        assert answer.json["headers"]["x-edge"] == "HTTP/1.1"
+        assert "x-secret" not in answer.json["headers"]
+        assert answer.headers["x-served-by"] == "archive"
+        answer = await place.ask("/old/letters?a=b", host)
+        assert (answer.status, answer.headers["location"]) == (308, "http://archive.example/v1/letters?a=b")
+        answer = await place.ask("/health", host)
+        assert (answer.status, answer.body) == (200, b"fine\n")
+
+
+@tells("cors")
+async def test_a_browser_of_one_other_origin_may_call(variant: Variant) -> None:
+    async with story("cors", variant) as told:
+        place, host = told.at("gateway", "scores.example"), "scores.example"
+        for origin, fits in (
+            ("https://club.example", True),
+            ("https://a.club.example", True),
+            ("https://other.example", False),
+        ):
+            asked = await place.ask("/", host, method="OPTIONS", origin=origin, access_control_request_method="PUT")
+            assert (asked.status, asked.body) == (200, b""), origin
+            assert asked.headers.get("access-control-allow-origin") == (origin if fits else None), origin
+            answer = await place.ask("/", host, origin=origin)
+            assert answer.workload == "scores-v1"
+            assert answer.headers.get("access-control-allow-origin") == (origin if fits else None), origin
