@@ -52,6 +52,21 @@ class Authority:
         of_key.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, bare))
         return certificate, of_key
 
+    def revoked(self, *certificates: Path) -> Path:
+        """A list of certificates that count no longer."""
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateRevocationListBuilder(
+            issuer_name=_called(self.name), last_update=now, next_update=now + datetime.timedelta(hours=1)
+        )
+        for path in certificates:
+            serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            one = x509.RevokedCertificateBuilder(serial_number=serial, revocation_date=now).build()
+            made = made.add_revoked_certificate(one)
+        path = self.folder / f"revoked-{len(certificates)}.pem"
+        signed = made.sign(self.key, hashes.SHA256())
+        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return path
+
     def _certificate(self, name: str, key: ec.EllipticCurvePrivateKey, hosts: Iterable[str]) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         made = x509.CertificateBuilder(
@@ -191,6 +206,18 @@ async def test_the_caller_proves_who_it_is(mesh: Mesh, authority: Authority) -> 
         mesh.write("rule.yaml", mutual)
         await place.status(200, host=HOST)
         assert set(server.callers) == {"caller"}
+
+
+async def test_a_certificate_that_is_revoked_is_not_believed(single: Mesh, authority: Authority) -> None:
+    certificate, key = authority.certificate("red", HOST)
+    how = {"mode": "SIMPLE", "caCertificates": authority.file}
+    async with serving((certificate, key)) as server:
+        proxy = await encrypted(single, server.port, **how, caCrl=authority.revoked())
+        place = proxy.at(80)
+        assert (await place.ask(host=HOST)).status == 200
+        single.write("rule.yaml", rule(**how, caCrl=authority.revoked(certificate)))
+        await place.status(503, host=HOST)
+        assert await proxy.stat(CLUSTER, "ssl.fail_verify_error") > 0
 
 
 async def test_a_file_that_is_replaced_is_read_again(single: Mesh, authority: Authority, stranger: Authority) -> None:
