@@ -25,6 +25,7 @@ TABLES = {
     "routes": names.ROUTE,
     "clusters": names.CLUSTER,
     "endpoints": names.ENDPOINT,
+    "secrets": names.SECRET,
 }
 OUTPUTS = (*(f"{table}.yaml" for table in TABLES), "problems.yaml")
 

@@ -7,8 +7,9 @@ match in full. What it does not know it refuses (`Unknown`), so that a new field
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,13 +19,20 @@ Message = Mapping[str, Any]
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
+TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
 class Unknown(Exception):
     """The configuration says something that this simulation does not understand."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request at a proxy's port. `host` is the Host header as it is sent."""
+    """One HTTP request at a proxy's port, or (`scheme` is tcp or tls) a connection of another protocol.
+
+    `host` is the Host header as it is sent; `sni` the name that a TLS client asks for, the host if it is not given;
+    `called` the address that the client connected to.
+    """
 
     host: str
     port: int
@@ -33,6 +41,9 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "http"
     address: str = ""
+    sni: str | None = None
+    alpn: Sequence[str] = ()
+    called: str = ""
 
     def header(self, name: str) -> str | None:
         pseudo = {":method": self.method, ":authority": self.host, ":path": self.path, ":scheme": self.scheme}
@@ -40,6 +51,15 @@ class Call:
         if name == "host":
             return self.host
         return pseudo[name] if name in pseudo else {key.lower(): value for key, value in self.headers.items()}.get(name)
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme in ("https", "tls")
+
+    @property
+    def asks_for(self) -> str:
+        """The name in the TLS handshake."""
+        return (self.sni if self.sni is not None else re.sub(r":[0-9]+$", "", self.host)).lower()
 
     @property
     def bare_path(self) -> str:
@@ -70,6 +90,7 @@ class Config:
     routes: list[Message]
     clusters: list[Message]
     endpoints: list[Message]
+    secrets: list[Message] = field(default_factory=list)
 
     def cluster(self, name: str) -> Message | None:
         return next((cluster for cluster in self.clusters if cluster["name"] == name), None)
@@ -82,10 +103,26 @@ def call(config: Config, of: Call) -> dict[str, Any]:
     `copies`: the clusters that get a copy, with their share in percent;
     `route`: the route's name, if it has one; `status` and `location` or `body` where the proxy answers by itself.
     A cluster that does not exist, or has no endpoint, is a status too: 503.
+
+    Where TLS ends here, `certificate` are the secrets that are shown, and `client` what is asked of the client.
     """
-    manager = _manager(config, of)
-    if manager is None:
+    chain = _chain(config, of)
+    if chain is None:
         return {"status": "refused"}
+    shown = _handshake(config, chain)
+    if "handshake" in shown:
+        return shown
+    (one,) = chain["filters"]
+    filter_config = one["typed_config"]
+    if filter_config["@type"] == TCP_PROXY:
+        return {**shown, **_passed_on(config, filter_config)}
+    assert filter_config["@type"] == MANAGER
+    if of.scheme in ("tcp", "tls"):
+        return {"status": "refused"}
+    return {**shown, **_answer(config, filter_config, of)}
+
+
+def _answer(config: Config, manager: Message, of: Call) -> dict[str, Any]:
     name = manager["rds"]["route_config_name"]
     table = next((table for table in config.routes if table["name"] == name), None)
     if table is None:
@@ -93,22 +130,85 @@ def call(config: Config, of: Call) -> dict[str, Any]:
     host = _virtual_host(table, of.host)
     if host is None:
         return {"status": 404}
+    if host.get("require_tls") == "ALL" and not of.is_tls:
+        return {"status": 301, "location": f"https://{of.host}{of.path}"}
     for route in host.get("routes", ()):
         if matches(route["match"], of):
             return _outcome(config, route, of)
     return {"status": 404}
 
 
-def _manager(config: Config, of: Call) -> Message | None:
+_CHAIN_MATCH = {"server_names", "prefix_ranges", "application_protocols", "transport_protocol"}
+
+
+def _chain(config: Config, of: Call) -> Message | None:
+    """The filter chain that Envoy takes: by the address that was called, the name that is asked for (exact before the
+    longest wildcard before any), the transport, what is offered to speak.
+    """
     for listener in config.listeners:
         socket = listener["address"].get("socket_address", {})
         if socket.get("port_value") == of.port and (not of.address or socket["address"] == of.address):
-            (chain,) = listener["filter_chains"]
-            (manager,) = chain["filters"]
-            assert manager["typed_config"]["@type"] == MANAGER
-            typed: Message = manager["typed_config"]
-            return typed
+            chains = list(listener["filter_chains"])
+            inspects = [one["name"] for one in listener.get("listener_filters", ())]
+            named = of.asks_for if of.is_tls and "envoy.filters.listener.tls_inspector" in inspects else ""
+            chains = _best(chains, "prefix_ranges", lambda found: _rank_of_address(found, of.called))
+            chains = _best(chains, "server_names", lambda found, named=named: _rank_of_name(found, named))
+            chains = _best(chains, "transport_protocol", lambda found: of.is_tls != (found == "raw_buffer"))
+            chains = _best(chains, "application_protocols", lambda found: bool({*found} & {*of.alpn}))
+            return chains[0] if chains else None
     return None
+
+
+def _best(chains: list[Message], key: str, rank: Callable[[Any], Any]) -> list[Message]:
+    """The chains that ask for the most specific of what fits; where none that asks fits, those that do not ask."""
+    ranked: dict[Any, list[Message]] = {}
+    for chain in chains:
+        match = chain.get("filter_chain_match", {})
+        if unknown := match.keys() - _CHAIN_MATCH:
+            raise Unknown(f"filter chain match: {', '.join(sorted(unknown))}")
+        score = rank(match[key]) if key in match else -1
+        if score is not False and score is not None:
+            ranked.setdefault(int(score), []).append(chain)
+    return ranked[max(ranked)] if ranked else []
+
+
+def _rank_of_address(ranges: list[Message], address: str) -> int | None:
+    networks = [ip_network(f"{found['address_prefix']}/{found['prefix_len']}") for found in ranges]
+    fitting = [network.prefixlen for network in networks if address and ip_address(address) in network]
+    return max(fitting, default=None)
+
+
+def _rank_of_name(names: list[str], asked: str) -> int | None:
+    if asked and asked in names:
+        return 1 << 16
+    return max((len(name) for name in names if name.startswith("*") and asked.endswith(name[1:])), default=None)
+
+
+def _handshake(config: Config, chain: Message) -> dict[str, Any]:
+    """What a client sees of TLS that ends here; nothing if it does not. `handshake` where it fails for want of a secret."""
+    if "transport_socket" not in chain:
+        return {}
+    context = chain["transport_socket"]["typed_config"]
+    common = context["common_tls_context"]
+    shown = [secret["name"] for secret in common["tls_certificate_sds_secret_configs"]]
+    validation = common.get("combined_validation_context", {}).get("validation_context_sds_secret_config", {})
+    known = {secret["name"] for secret in config.secrets}
+    missing = [name for name in (*shown, *filter(None, [validation.get("name")])) if name not in known]
+    if missing:
+        return {"handshake": "refused", "missing": missing}
+    must = context.get("require_client_certificate", False)
+    assert not must or validation, "a client's certificate is asked for, and any would do"
+    asked = {"client": "required" if must else "optional"} if validation else {}
+    return {"certificate": shown[0] if len(shown) == 1 else shown, **asked}
+
+
+def _passed_on(config: Config, filter_config: Message) -> dict[str, Any]:
+    """Where a connection goes."""
+    if "cluster" in filter_config:
+        to = filter_config["cluster"]
+        return {"closed": reason} if (reason := _no_answer(config, to)) else {"to": to}
+    weighted = filter_config["weighted_clusters"]["clusters"]
+    return {"to": {entry["name"]: entry["weight"] for entry in weighted}}
 
 
 def _virtual_host(table: Message, host: str) -> Message | None:

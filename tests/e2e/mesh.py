@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -65,13 +66,15 @@ class Answer:
 
 
 async def ask(
-    port: int, path: str = "/", host: str = "", *, address: str = "127.0.0.1", method: str = "GET", **headers: str
-) -> Answer:
-    """One request over a connection of its own."""
+    port: int, path: str = "/", host: str = "", *, address: str = "127.0.0.1", method: str = "GET",
+    tls: ssl.SSLContext | None = None, **headers: str,
+) -> Answer:  # fmt: skip
+    """One request over a connection of its own; with `tls` it asks for the host's certificate, or for none without host."""
     began = time.monotonic()
     try:
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(address, port)
+            name = host.partition(":")[0] if tls is not None else None
+            reader, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
             try:
                 return await _exchange(reader, writer, method, path, host or f"{address}:{port}", headers, began)
             finally:
@@ -120,9 +123,11 @@ class Place:
     port: int
     address: str = "127.0.0.1"
 
-    async def ask(self, path: str = "/", host: str = "", method: str = "GET", **headers: str) -> Answer:
+    async def ask(
+        self, path: str = "/", host: str = "", method: str = "GET", tls: ssl.SSLContext | None = None, **headers: str
+    ) -> Answer:
         """One request over a connection of its own."""
-        return await ask(self.port, path, host, address=self.address, method=method, **headers)
+        return await ask(self.port, path, host, address=self.address, method=method, tls=tls, **headers)
 
     async def answers(
         self, wanted: Callable[[Answer], Any], path: str = "/", host: str = "", within: float = PATIENCE, **headers: str

@@ -63,6 +63,8 @@ def entry(more: str, head: str = "hosts: [a.example.com]\nresolution: STATIC\n")
 
 PORT = "port: {number: 8080, name: http, protocol: HTTP}"
 ANY = 'hosts: ["*"]'
+HTTPS = f"port: {{number: 443, name: https, protocol: HTTPS}}\n{ANY}"
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n"
 
 SCHEMA = [
     Case("unknown", vs(f"{ROUTE}\n⮞retires: {{attempts: 1}}"), "spec.http[0].retires", "unknown field `retires`", "`retries`"),
@@ -224,8 +226,16 @@ GATEWAY = [
     Case("https without tls", about("Gateway", f"servers:\n- ⮞port: {{number: 443, name: a, protocol: HTTPS}}\n  {ANY}"), "spec.servers[0]", "needs `tls`", "mode"),
     Case("tls on http", gateway(f"{PORT}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "clear text", "HTTPS"),
     Case("tls on tcp", gateway(f"port: {{number: 80, name: a, protocol: TCP}}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "no place", "TLS"),
-    Case("tls is told", gateway(f"{PORT}\n{ANY}\n⮞tls: {{httpsRedirect: true}}"), "spec.servers[0].tls", "not supported yet: this server is left out", "remove", WARNING, "LEG0301"),
-    Case("tcp is told", gateway(f"port: {{number: 80, name: a, protocol: ⮞TCP}}\n{ANY}"), "spec.servers[0].port.protocol", "not supported yet", "HTTP", WARNING, "LEG0301"),
+    Case("grpc-web is told", gateway(f"port: {{number: 80, name: a, protocol: ⮞GRPC-Web}}\n{ANY}"), "spec.servers[0].port.protocol", "not translated yet", "understand", WARNING, "LEG0301"),
+    Case("no cipher", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, cipherSuites: [AES128-SHA, ⮞RC4-MD5]}}"), "spec.servers[0].tls.cipherSuites[1]", "no suite", "AES128-SHA", WARNING, "IST0133"),
+    Case("no cipher at all", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, cipherSuites: [⮞RC4-MD5]}}"), "spec.servers[0].tls.cipherSuites[0]", "no suite", "AES128-SHA"),
+    Case("no curve", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, ecdhCurves: [⮞P-224]}}"), "spec.servers[0].tls.ecdhCurves[0]", "no curve", "P-256"),
+    Case("versions", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3, maxProtocolVersion: ⮞TLSV1_2}}"), "spec.servers[0].tls.maxProtocolVersion", "no version", "around"),
+    Case("names of clients", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, ⮞subjectAltNames: [b]}}"), "spec.servers[0].tls.subjectAltNames", "no effect in mode SIMPLE", "MUTUAL", WARNING, "IST0133"),
+    Case("version in the mesh", gateway(f"{HTTPS}\ntls: {{mode: ISTIO_MUTUAL, ⮞cipherSuites: [AES128-SHA]}}"), "spec.servers[0].tls.cipherSuites", "no effect in mode ISTIO_MUTUAL", "MUTUAL", WARNING, "IST0133"),
+    Case("hash of a key", gateway(f"{HTTPS}\ntls: {{mode: MUTUAL, credentialName: a, verifyCertificateSpki: [⮞abc]}}"), "spec.servers[0].tls.verifyCertificateSpki[0]", "no SHA-256", "44"),
+    Case("hash of a certificate", gateway(f"{HTTPS}\ntls: {{mode: MUTUAL, credentialName: a, verifyCertificateHash: [⮞abc]}}"), "spec.servers[0].tls.verifyCertificateHash[0]", "no SHA-256", "64"),
+    Case("path", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, serverCertificate: ⮞/a~b, privateKey: /k}}"), "spec.servers[0].tls.serverCertificate", "has no ~", "move"),
     Case("no certificate", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\n⮞tls: {{mode: SIMPLE, privateKey: a}}"), "spec.servers[0].tls", "`serverCertificate` is missing", "credentialName"),
     Case("two certificates", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialName: a, ⮞privateKey: a}}"), "spec.servers[0].tls.privateKey", "exclude", "remove"),
     Case("secret and secrets", gateway(f"port: {{number: 443, name: a, protocol: HTTPS}}\n{ANY}\ntls: {{mode: SIMPLE, credentialName: a, ⮞credentialNames: [a]}}"), "spec.servers[0].tls.credentialNames", "exclude", "keep"),
@@ -331,6 +341,8 @@ WORKLOADS = [
 ]
 
 KUBERNETES = [
+    Case("certificate alone", f"{SECRET}data: {{tls.crt: ⮞YWJj}}\n", 'data["tls.crt"]', "without `tls.key`", "add", ERROR, "IST0161"),
+    Case("no authorities", f"{SECRET}data: {{ca.crt: ⮞YWJj}}\n", 'data["ca.crt"]', "no certificate in PEM", "authorities", ERROR, "IST0161"),
     Case("target port", service("ports: [{port: 80, targetPort: ⮞'8080'}]"), "spec.ports[0].targetPort", "name of a port", "without quotes"),
     Case("target port's name", service("ports: [{port: 80, targetPort: ⮞a_b}]"), "spec.ports[0].targetPort", "no name of a port", "letters"),
     Case("target port's kind", service("ports: [{port: 80, targetPort: ⮞true}]"), "spec.ports[0].targetPort", "number or name", "number"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from legation.model import routing
+from legation.model import routing, servers
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Recall
 from worlds import world
@@ -93,7 +93,7 @@ spec:
   - {port: {number: 82, name: c, protocol: HTTP}, bind: 0.0.0.0, hosts: ["*"]}
 """
     recall = Recall(world(text))
-    served = recall.ask(routing.servers, Scope(Role.GATEWAY, "n", (("istio", "edge"),), port_map=((80, 8080),)))
+    served = recall.ask(servers.servers, Scope(Role.GATEWAY, "n", (("istio", "edge"),), port_map=((80, 8080),)))
     assert [(server.number, server.real_port, server.bind) for server in served if server.number != 81] == [
         (80, 8080, ""),
         (82, 82, ""),
@@ -104,4 +104,4 @@ spec:
         ("", "c.example"),
         ("x", "d.example"),
     ]
-    assert recall.ask(routing.servers, Scope(Role.GATEWAY, "n")) == ()
+    assert recall.ask(servers.servers, Scope(Role.GATEWAY, "n")) == ()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry
@@ -38,18 +38,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `serve` and `run` are told. `state` None: accepted versions are not kept. Addresses as in `Server.bind`."""
+    """What `serve` and `run` are told. `state` None: accepted versions are not kept; Secrets are only with
+    `keep_secrets`, and are sent beyond Unix sockets only with `secrets_on_loopback`. Addresses as in `Server.bind`.
+    """
 
     roots: tuple[str, ...]
     xds: tuple[str, ...] = ("127.0.0.1:15010",)
     http: tuple[str, int] | None = ("127.0.0.1", 15014)
     state: Path | None = None
+    keep_secrets: bool = False
     mesh: Mesh = Mesh()
     allow_empty: bool = False
     follow_outside: bool = False
     ignore_security_kinds: bool = False
     poll: float | None = None
     drain: float = 2.0
+    secrets_on_loopback: bool = False
     mesh_config: str | None = None
 
     @property
@@ -80,7 +84,9 @@ class App:
         registry = CollectorRegistry()
         self._metrics = Metrics.on(registry)
         self._registry = registry
-        self.fleet = Fleet(World(settings.mesh), self._metrics, self._on_refusal)
+        self.fleet = Fleet(
+            World(settings.mesh), self._metrics, self._on_refusal, secrets_on_loopback=settings.secrets_on_loopback
+        )
         self.admission = Admission(World(settings.mesh), settings.sources, allow_empty=settings.allow_empty)
         self._known: dict[Problem, None] = {}
         self._files: set[str] = set()
@@ -111,6 +117,7 @@ class App:
             stack.push_async_callback(console.stop)
             self.http = (settings.http[0], console.port)
         self._metrics.follow(self.proxies)
+        self._metrics.watch_certificates(lambda: pipeline.first_expiry(self.fleet.recall))
         accepted = self._open_state(stack)
         changes = watch.watch(settings.sources, poll=settings.poll, follow_outside=settings.follow_outside)
         stack.push_async_callback(changes.aclose)
@@ -144,9 +151,8 @@ class App:
     def _open_state(self, stack: contextlib.AsyncExitStack) -> list[Version]:
         if self.settings.state is None:
             return []
-        self._state = state.State.open(
-            self.settings.state, [Path(root) for root in self.settings.sources if root != "-"]
-        )
+        watched = [Path(root) for root in self.settings.sources if root != "-"]
+        self._state = state.State.open(self.settings.state, watched, keep_secrets=self.settings.keep_secrets)
         stack.callback(self._state.close)
         stack.callback(self._writer.shutdown)
         restored, rows = [], self._state.load()
@@ -184,10 +190,11 @@ class App:
 
     def _admit(self, tree: files.Tree, paths: Iterable[str] | None) -> Decision:
         """Hands what was read to the admission; `paths` are those that were asked for, None for all there are."""
-        asked = self._files if paths is None else self._files & set(paths)
-        gone = {path for path in asked if path not in tree.files and not tree.unknown(path)}
+        asked = self._files if paths is None else self._files & {files.source(path) for path in paths}
+        found = tree.files.keys() | tree.secrets.keys()
+        gone = {path for path in asked if path not in found and not tree.unknown(path)}
         self._files -= gone
-        self._files.update(tree.files)
+        self._files.update(found)
         self._tree_problems = tree.problems
         return self._step(pipeline.understood(tree, self.settings.mesh_config), gone)
 
@@ -253,7 +260,9 @@ class App:
 
     def problems(self) -> list[Problem]:
         found = [*self._tree_problems, *self.admission.problems()]
-        return in_order([*found, *pipeline.analysed(self.fleet.recall, self.admission)])
+        recall, scopes = self.fleet.recall, self.fleet.scopes
+        found += pipeline.analysed(recall, self.admission, scopes)
+        return in_order([*found, *pipeline.expiring(recall, self.admission, time())])
 
     def held(self) -> list[Problem]:
         return in_order(self.admission.held())

@@ -6,12 +6,13 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 
 from legation import names, pipeline
 from legation.console.metrics import Metrics
-from legation.model.proxy import Proxy, Scope
+from legation.model import gateway_analysis
+from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.render.resources import Rendered, render, resources
@@ -35,14 +36,23 @@ class _Served:
 class Fleet:
     """The transport's Control. Belongs to the event loop.
 
-    `refused` is called with every refusal, in the client's own words.
+    `refused` is called with every refusal, in the client's own words. Keys are sent over Unix sockets, and over loopback
+    only with `secrets_on_loopback`.
     """
 
-    def __init__(self, world: World, metrics: Metrics, refused: Callable[[Session, Rejected], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        metrics: Metrics,
+        refused: Callable[[Session, Rejected], None],
+        *,
+        secrets_on_loopback: bool = False,
+    ) -> None:
         self.recall = Recall(world)
         self.revision = ""
         self._metrics = metrics
         self._refused = refused
+        self._private = {Channel.SOCKET, *((Channel.LOOPBACK,) if secrets_on_loopback else ())}
         self._loaded = asyncio.Event()
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
@@ -56,7 +66,7 @@ class Fleet:
         await self._loaded.wait()
 
     def join(self, proxy: Proxy, session: Session) -> Snapshot:
-        scope = proxy.scope(self._label_keys)
+        scope = self._scope(proxy, session)
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
@@ -113,9 +123,17 @@ class Fleet:
             for session in list(self._scope_of):
                 self._move(session)
 
+    @property
+    def scopes(self) -> list[Scope]:
+        """The scopes that have clients."""
+        return [scope for scope, served in self._scopes.items() if served.sessions]
+
     def proxies(self) -> list[ProxyStatus]:
         """Every connected client and what it has."""
         return sorted((session.status() for session in self._scope_of), key=lambda status: status.id)
+
+    def _scope(self, proxy: Proxy, session: Session) -> Scope:
+        return replace(proxy.scope(self._label_keys), secrets=session.channel in self._private)
 
     def _served(self, scope: Scope) -> _Served:
         served = self._scopes.get(scope)
@@ -134,7 +152,7 @@ class Fleet:
 
     def _move(self, session: Session) -> None:
         """Another label counts now, so a client may belong to another scope."""
-        before, scope = self._scope_of[session], session.proxy.scope(self._label_keys)
+        before, scope = self._scope_of[session], self._scope(session.proxy, session)
         if scope == before:
             return
         old, new = self._scopes[before], self._served(scope)
@@ -149,6 +167,7 @@ class Fleet:
         for scope in idle[:-IDLE_SCOPES]:
             del self._scopes[scope]
             self.recall.forget(resources, scope)
+            self.recall.forget(gateway_analysis.at_proxy, scope)
 
 
 @contextmanager

@@ -53,10 +53,22 @@ def outbound(host: str, port: int, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def sni_cluster(host: str, port: int, subset: str = "") -> str:
+    """The same as `outbound_.80_.v1_.reviews.default.svc.cluster.local`: a name that fits into TLS's SNI, and the cluster to
+    which a gateway passes what asks for it, unread.
+    """
+    return f"outbound_.{port}_.{subset}_.{host}"
+
+
+def is_sni_cluster(name: str) -> bool:
+    """Whether a cluster takes what is encrypted already."""
+    return name.startswith("outbound_.")
+
+
 @lru_cache(maxsize=1 << 17)
 def parse_cluster(name: str) -> ClusterName | None:
-    """The parts of a cluster's name, or None for a name that is not of this form."""
-    parts = name.split("|")
+    """The parts of a cluster's name in either form, or None for a name of neither."""
+    parts = name.split("_.", 3) if is_sni_cluster(name) else name.split("|")
     if len(parts) != 4 or not parts[1].isdigit():
         return None
     return ClusterName(parts[0], int(parts[1]), parts[2], parts[3])
@@ -72,6 +84,12 @@ def gateway_http_route(port: int, bind: str = "") -> str:
     return f"http.{port}.{bind}" if bind else f"http.{port}"
 
 
+def gateway_https_route(port: int, port_name: str, gateway: str, bind: str = "") -> str:
+    """The RouteConfiguration of one HTTPS server, by the port as it is written: `https.443.web.front.default`."""
+    namespace, _, name = gateway.partition("/")
+    return ".".join(filter(None, ("https", str(port), port_name, name, namespace, bind)))
+
+
 def sidecar_http_route(port: int) -> str:
     """The RouteConfiguration of all HTTP services of a port: `9080`."""
     return str(port)
@@ -85,40 +103,65 @@ def virtual_host(host: str, port: int) -> str:
 # --- secrets ------------------------------------------------------------------------------------------------------
 
 WORKLOAD_CERTIFICATE = "default"
-"""The secret with the proxy's own certificate and key."""
+"""The certificate that says who a proxy is in the mesh."""
 MESH_AUTHORITIES = "ROOTCA"
-"""The secret with the authorities of the mesh."""
+"""The authorities that the mesh's certificates come from."""
+
+_KUBERNETES = "kubernetes://"
+_CERTIFICATE_FILES = "file-cert:"
+_AUTHORITY_FILES = "file-root:"
+_CONFIG_MAP = "configmap://"
+AUTHORITIES = "-cacert"
+"""What the name of a Secret ends in that holds the authorities for another one."""
+NO_PATH = "~"
+"""What no path of a certificate may hold, since it stands between two."""
 
 
 def credential(name: str) -> str:
-    """The certificate and key of a Secret."""
-    return f"kubernetes://{name}"
+    """The certificate of a `credentialName`: `kubernetes://shop`. What has a scheme already keeps it."""
+    return name if "://" in name else _KUBERNETES + name
 
 
 def credential_authorities(name: str) -> str:
-    """The authorities that belong to a Secret."""
-    return f"kubernetes://{name}-cacert"
-
-
-_CERTIFICATE_FILES, _AUTHORITIES_FILE = "file-cert:", "file-root:"
+    """The authorities of a `credentialName`: `kubernetes://shop-cacert`. A ConfigMap has nothing else in it."""
+    return name if name.startswith(_CONFIG_MAP) else credential(name).removesuffix(AUTHORITIES) + AUTHORITIES
 
 
 def certificate_files(certificate: str, key: str) -> str:
-    """A certificate and its key in files on the proxy's host."""
-    return f"{_CERTIFICATE_FILES}{certificate}~{key}"
+    """A certificate and its key by their paths on the proxy's host: `file-cert:/etc/tls.crt~/etc/tls.key`."""
+    return f"{_CERTIFICATE_FILES}{certificate}{NO_PATH}{key}"
 
 
-def parse_certificate_files(name: str) -> tuple[str, str] | None:
-    """The paths of a certificate and its key."""
-    certificate, tilde, key = name.removeprefix(_CERTIFICATE_FILES).partition("~")
-    return (certificate, key) if name.startswith(_CERTIFICATE_FILES) and tilde else None
+def authorities_file(authorities: str, revoked: str = "") -> str:
+    """Authorities, and perhaps what they revoked, by their paths on the proxy's host: `file-root:/etc/ca.crt`."""
+    return _AUTHORITY_FILES + (f"{authorities}{NO_PATH}{revoked}" if revoked else authorities)
 
 
-def authorities_file(path: str) -> str:
-    """Authorities in a file on the proxy's host."""
-    return f"{_AUTHORITIES_FILE}{path}"
+class SecretName(NamedTuple):
+    """The parts of a secret's name. Either `name` (and perhaps `namespace`) is a Secret's or a ConfigMap's, or `files`
+    are paths.
+    """
+
+    authorities: bool
+    namespace: str = ""
+    name: str = ""
+    files: tuple[str, ...] = ()
+    config_map: bool = False
 
 
-def parse_authorities_file(name: str) -> str | None:
-    """The path of authorities."""
-    return name.removeprefix(_AUTHORITIES_FILE) if name.startswith(_AUTHORITIES_FILE) else None
+def parse_secret(name: str) -> SecretName | None:
+    """The parts of a secret's name, or None for one that means nothing here."""
+    if name in (WORKLOAD_CERTIFICATE, MESH_AUTHORITIES):
+        return SecretName(name == MESH_AUTHORITIES, name=WORKLOAD_CERTIFICATE)
+    if name.startswith(_KUBERNETES):
+        namespace, _, bare = name.removeprefix(_KUBERNETES).rpartition("/")
+        authorities = bare.endswith(AUTHORITIES)
+        return SecretName(authorities, namespace, bare.removesuffix(AUTHORITIES))
+    if name.startswith(_CONFIG_MAP):
+        namespace, _, bare = name.removeprefix(_CONFIG_MAP).rpartition("/")
+        return SecretName(True, namespace, bare, config_map=True)
+    for prefix in (_CERTIFICATE_FILES, _AUTHORITY_FILES):
+        if name.startswith(prefix):
+            files = tuple(name.removeprefix(prefix).split(NO_PATH))
+            return SecretName(prefix == _AUTHORITY_FILES, files=files)
+    return None

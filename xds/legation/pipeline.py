@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from legation.ingest import admission, files
+from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
-from legation.model import analysis
+from legation.model import analysis, certificates, gateway_analysis
 from legation.model.findings import Finding
 from legation.model.meta import Key
-from legation.model.proxy import Proxy
+from legation.model.proxy import Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Mesh, World
-from legation.problems import Problem, dotted, in_order
+from legation.problems import Problem, Severity, dotted, in_order
 from legation.render import resources
 from legation.snapshot.snapshot import Snapshot
 
 
 def understood(tree: files.Tree, mesh_config: str | None = None) -> list[File]:
-    """The files of a tree, understood; `mesh_config` is the path of the one that holds the mesh's configuration."""
+    """The files of a tree, understood; a folder of a Secret is a file with that document. `mesh_config` is the path of
+    the one that holds the mesh's configuration.
+    """
     place = os.path.realpath(mesh_config) if mesh_config is not None else ""
-    return [
+    found = [
         admission.understand(
             raw.path, raw.text, raw.problem, is_mesh_config=bool(place) and os.path.realpath(raw.path) == place
         )
         for raw in tree.files.values()
     ]
+    return [*found, *(secret_folders.understand(folder, tree.unknown(folder.path)) for folder in tree.secrets.values())]
 
 
 def accept(tree: files.Tree, mesh: Mesh, mesh_config: str | None = None) -> Admission:
@@ -42,14 +46,50 @@ def accept(tree: files.Tree, mesh: Mesh, mesh_config: str | None = None) -> Admi
     return admitted
 
 
-def problems(tree: files.Tree, admitted: Admission, recall: Recall) -> list[Problem]:
-    """Everything there is to say about the files, in order."""
-    return in_order([*tree.problems, *admitted.problems(), *analysed(recall, admitted)])
+def problems(
+    tree: files.Tree, admitted: Admission, recall: Recall, scopes: Iterable[Scope] = (), now: float | None = None
+) -> list[Problem]:
+    """Everything there is to say about the files, in order. With `now` (seconds since the epoch), also what time does."""
+    found = [*tree.problems, *admitted.problems(), *analysed(recall, admitted, scopes)]
+    return in_order([*found, *(expiring(recall, admitted, now) if now is not None else ())])
 
 
-def analysed(recall: Recall, admitted: Admission) -> list[Problem]:
-    """What the documents in service say about each other, with its place in the files."""
-    return [placed(finding, admitted) for finding in recall.ask(analysis.everything).union(tuple)]
+def analysed(recall: Recall, admitted: Admission, scopes: Iterable[Scope] = ()) -> list[Problem]:
+    """What the documents in service say about each other, with its place in the files; and what only some proxies are
+    concerned with.
+    """
+    found = recall.ask(analysis.everything).union(tuple)
+    return [
+        placed(finding, admitted)
+        for finding in found.union(*(recall.ask(gateway_analysis.at_proxy, one) for one in scopes))
+    ]
+
+
+SOON = 14 * 86400.0
+"""Seconds before a certificate expires in which that is told."""
+
+
+def expiring(recall: Recall, admitted: Admission, now: float) -> list[Problem]:
+    """The certificates that have expired, or are about to."""
+    found = []
+    for (namespace, name), expiries in recall.ask(certificates.expiries).items():
+        for expiry in expiries:
+            if expiry.at - now < SOON:
+                when = datetime.fromtimestamp(expiry.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+                said = f"the certificate in `{expiry.key}` {'expires' if expiry.at > now else 'expired'} on {when}"
+                key = Key("Secret", namespace, name)
+                finding = Finding(key, ("data", expiry.key), Severity.WARNING, EXPIRES, said, "renew it")
+                found.append(placed(finding, admitted))
+    return found
+
+
+EXPIRES = "LEG0803"
+
+
+def first_expiry(recall: Recall) -> float | None:
+    """When the first of all certificates expires, in seconds since the epoch; None if there is none."""
+    every = recall.ask(certificates.expiries).values()
+    return min((expiry.at for expiries in every for expiry in expiries), default=None)
 
 
 def placed(finding: Finding, admitted: Admission) -> Problem:
@@ -84,15 +124,13 @@ class Compiled:
     admitted: Admission
 
 
-def compile(
-    tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None
-) -> Compiled:
+def compile(tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None) -> Compiled:
     """The whole way for one proxy."""
     admitted = accept(tree, mesh, mesh_config)
     recall = Recall(admitted.world)
-    scope = proxy.scope(label_keys(admitted.world))
+    scope = replace(proxy.scope(label_keys(admitted.world)), secrets=True)
     rendered, _ = resources.render(recall, scope, resources.Rendered(Snapshot()), revision="")
-    return Compiled(rendered.snapshot, problems(tree, admitted, recall), admitted)
+    return Compiled(rendered.snapshot, problems(tree, admitted, recall, [scope]), admitted)
 
 
 def label_keys(world: World) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from time import time
 from typing import Any
 
 import click
@@ -56,7 +57,7 @@ def validate(
     sources = (*existing(paths), mesh_config) if mesh_config else existing(paths)
     tree = files.read_tree(sources, follow_outside=follow_outside)
     admitted = pipeline.accept(tree, mesh(deployments), mesh_config)
-    found = pipeline.problems(tree, admitted, Recall(admitted.world))
+    found = pipeline.problems(tree, admitted, Recall(admitted.world), now=time())
     if envoy:
         try:
             found = in_order([*found, *second_opinion.problems(admitted)])

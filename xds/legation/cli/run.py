@@ -20,7 +20,7 @@ from legation.cli.options import address, existing, is_local, mesh_config, optio
 from legation.ingest import state
 from legation.local import workloads
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
-from legation.model import routing
+from legation.model import servers
 from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
 from legation.model.recall import Recall
 from legation.model.world import World
@@ -90,7 +90,9 @@ def run(
     kept = None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory((directory,))
     with tempfile.TemporaryDirectory(prefix="legation-") as folder:
         socket = f"unix:{folder}/xds"
-        settings = Settings((directory,), (socket,), http, kept, drain=0.2, mesh_config=mesh_config)
+        settings = Settings(
+            (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config
+        )
         try:
             asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:
@@ -159,7 +161,7 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
     recall = Recall(world)
     scope = local.proxy.scope(label_keys(world))
     if local.role is Role.GATEWAY:
-        written = sorted({server.number for server in recall.ask(routing.servers, scope)})
+        written = sorted({server.number for server in recall.ask(servers.servers, scope)})
     else:
         written = list(recall.ask(routes.sidecar_ports, scope))
     port_map: dict[int, int] = {}

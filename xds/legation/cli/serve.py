@@ -41,6 +41,9 @@ from legation.ingest import state
 @option("--allow-empty", is_flag=True, help="An empty directory is meant.")
 @option("--ignore-security-kinds", is_flag=True, help="Start although a document that protects is not in force.")
 @option("--insecure-any-address", is_flag=True, help="Allow plaintext xDS and HTTP beyond loopback.")
+@option(
+    "--secrets-on-loopback", is_flag=True, help="Send keys over plaintext TCP on loopback, not over Unix sockets only."
+)
 @option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
 @option(
     "--poll",
@@ -59,6 +62,7 @@ def serve(
     allow_empty: bool,
     ignore_security_kinds: bool,
     insecure_any_address: bool,
+    secrets_on_loopback: bool,
     follow_outside: bool,
     poll: float | None,
     mesh_config: str | None,
@@ -77,12 +81,14 @@ def serve(
         xds=xds,
         http=http,
         state=None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory(directories),
+        keep_secrets=state_dir is not None,
         mesh=mesh(deployments),
         allow_empty=allow_empty,
         follow_outside=follow_outside,
         ignore_security_kinds=ignore_security_kinds,
         poll=poll,
         mesh_config=mesh_config,
+        secrets_on_loopback=secrets_on_loopback,
     )
     try:
         asyncio.run(_serve(settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from time import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -142,6 +143,29 @@ class Metrics:
     def follow(self, proxies: Callable[[], Iterable[ProxyStatus]]) -> None:
         """Counts the fleet anew at each scrape: who is behind, who refuses, how many versions are in use, by type."""
         self.registry.register(_Fleet(proxies))
+
+    def watch_certificates(self, first_expiry: Callable[[], float | None]) -> None:
+        """Tells at each scrape how long the first certificate to expire still holds; `first_expiry` is since the epoch."""
+        self.registry.register(_Certificates(first_expiry))
+
+
+class _Certificates(Collector):
+    def __init__(self, first_expiry: Callable[[], float | None]) -> None:
+        self._first_expiry = first_expiry
+
+    def describe(self) -> Iterator[Metric]:
+        yield self._family()
+
+    def collect(self) -> Iterator[Metric]:
+        family, at = self._family(), self._first_expiry()
+        if at is not None:
+            family.add_metric((), at - time())
+            yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        text = "Seconds until the first of all certificates expires; below 0 it has."
+        return GaugeMetricFamily("legation_certificate_expiry_seconds", text, labels=())
 
 
 class _Fleet(Collector):

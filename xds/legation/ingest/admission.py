@@ -61,9 +61,7 @@ class File:
         return (*self.problems, *chain.from_iterable(of_documents))
 
 
-def understand(
-    path: str, text: str | None, unreadable: Problem | None = None, *, is_mesh_config: bool = False
-) -> File:
+def understand(path: str, text: str | None, unreadable: Problem | None = None, *, is_mesh_config: bool = False) -> File:
     """A file's text, understood as far as it goes; `is_mesh_config` says that what has no kind is a MeshConfig. Never
     raises.
     """
@@ -337,7 +335,7 @@ class Admission:
             return True
         definers = {
             "host": ("Service", "ServiceEntry"), "subset": ("DestinationRule",), "gateway": ("Gateway",),
-            "delegate": ("VirtualService",),
+            "delegate": ("VirtualService",), "secret": ("Secret",),
         }  # fmt: skip
         kinds_needed = {kind for what, _ in missing for kind in definers[what]}
         return any(key.kind in kinds_needed for key, note in self._notes.items() if note.code in (HELD, LEFT_OUT))

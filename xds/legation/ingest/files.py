@@ -132,6 +132,12 @@ def read_files(roots: Sequence[str], paths: Iterable[str], *, follow_outside: bo
     return reading.tree()
 
 
+def source(path: str) -> str:
+    """What a changed path is read as: itself, or the folder of the Secret that it is a part of."""
+    place = secret_place(path) if not wanted(os.path.basename(path)) else None
+    return place.folder if place is not None else path
+
+
 class _Reading:
     def __init__(self) -> None:
         self.files: dict[str, RawFile] = {}

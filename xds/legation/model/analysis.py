@@ -7,29 +7,14 @@ the checks that read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from legation.model import attachments, conflicts, delegation, hosts, index, rules, services, shadows
-from legation.model.findings import Finding
+from legation.model import attachments, conflicts, delegation, gateway_analysis, hosts, index, rules, services, shadows
+from legation.model.findings import Finding, Reference
 from legation.model.meta import Key, Object
 from legation.model.recall import Each, Reader
 from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Something that a document names and another has to define: `what` is host, subset, gateway or delegate."""
-
-    what: str
-    names: tuple[str, ...]
-    path: Path
-
-    @property
-    def identity(self) -> tuple[str, tuple[str, ...]]:
-        """What is named, wherever it is written."""
-        return self.what, self.names
 
 
 def everything(reader: Reader) -> Each[tuple[Finding, ...]]:
@@ -64,6 +49,8 @@ def dangling(reader: Reader, item: Object) -> Iterator[Reference]:
                 resolved = bool(reader.get("Gateway", tuple(name.split("/"))))
             case "delegate", _:
                 resolved = delegation.found(reader, item, item.spec.http[reference.path[2]]) is not None
+            case "secret", (name,):
+                resolved = bool(reader.get("secret", name))
             case _:
                 raise AssertionError(reference)
         if not resolved:
@@ -75,6 +62,8 @@ def _references(reader: Reader, item: Object) -> Iterator[Reference]:
         host = services.resolve(reader, item.spec.host, item.key.namespace)
         if not hosts.is_wildcard(host):
             yield Reference("host", (host,), ("spec", "host"))
+    if item.key.kind == "Gateway":
+        yield from gateway_analysis.credentials(item)
     if item.key.kind != "VirtualService":
         return
     for place, written in enumerate(item.spec.gateways or ()):
@@ -92,6 +81,11 @@ def _references(reader: Reader, item: Object) -> Iterator[Reference]:
         if rule.delegate is not None:
             name = f"{rule.delegate.namespace or item.key.namespace}/{rule.delegate.name}"
             yield Reference("delegate", (name,), (*path, "delegate"))
+    for field, listed in (("tls", item.spec.tls), ("tcp", item.spec.tcp)):
+        for number, rule in enumerate(listed):
+            for place, route in enumerate(rule.route):
+                at: Path = ("spec", field, number, "route", place, "destination")
+                yield from _destination(reader, item, route.destination, at)
 
 
 def _destination(reader: Reader, item: Object, destination: Any, path: Path) -> Iterator[Reference]:
@@ -134,6 +128,15 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
                 else "it has no `hosts`, and `exportTo` lets it be seen"
             )
             return f"there is no VirtualService {name} to delegate to; this rule is left out", hint
+        case "secret", (name,):
+            near = hosts.closest(name, (str(known) for known in reader.names("secret")))
+            said = f"there is no Secret {name}; every handshake with this server is refused"
+            hint = (
+                f"did you mean {near}?"
+                if near
+                else f"add it, or a folder secrets/<namespace>/{name} with tls.crt and .key"
+            )
+            return said, hint
         case _, (name,):
             near = hosts.closest(name, ("/".join(map(str, known)) for known in reader.names("Gateway")))  # type: ignore[call-overload]
             return f"there is no Gateway {name}; the rule is not served there", f"did you mean {near}?" if near else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from legation.model import endpoints, hosts, index, routing, services
+from legation.model import endpoints, hosts, index, servers, services
 from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.proxy import Labels
@@ -51,7 +51,7 @@ def _served(gateway: Object, client: str) -> Iterator[str]:
     """The hosts that a Gateway's servers take from a namespace."""
     for server in gateway.spec.servers:
         for written in server.hosts:
-            mine = routing.server_host(written, gateway.key.namespace)
+            mine = servers.server_host(written, gateway.key.namespace)
             if mine.namespace in ("", client):
                 yield mine.host
 

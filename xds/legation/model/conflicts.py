@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import hosts, index, mesh, routing, rules, services
+from legation.model import gateway_analysis, hosts, index, mesh, routing, rules, servers, services
 from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.recall import Reader
+from legation.model.servers import Handling
 from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
 
@@ -118,7 +119,11 @@ def _virtual_service(reader: Reader, item: Object) -> Iterator[Finding]:
 
 
 def _gateway(reader: Reader, item: Object) -> Iterator[Finding]:
+    lost = gateway_analysis.lost(reader, item.key)
+    yield from map(gateway_analysis.conflict, lost)
     for number, server in enumerate(item.spec.servers):
+        if servers.handling(server) is not Handling.HTTP or any(conflict.place == number for conflict in lost):
+            continue
         for place, written in enumerate(server.hosts):
             same = reader.get("server", index.server_place(item, server, written))
             older = next((other for other in same if other.age < item.age), None)

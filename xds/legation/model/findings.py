@@ -21,3 +21,17 @@ class Finding:
     message: str
     hint: str = ""
     other: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Something that a document names and another has to define: `what` is host, subset, gateway, delegate or secret."""
+
+    what: str
+    names: tuple[str, ...]
+    path: Path
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...]]:
+        """What is named, wherever it is written."""
+        return self.what, self.names

@@ -5,11 +5,14 @@ Source: https://istio.io/latest/docs/reference/config/networking/gateway/
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from legation.model import ciphers
 from legation.model.base import (
     NOT_SUPPORTED,
     Deprecated,
@@ -40,13 +43,13 @@ from legation.model.values import (
     wrong,
 )
 from legation.model.workload_entry import MAX_SOCKET
+from legation.names import NO_PATH
 from legation.problems import Severity
 
 HTTP_PROTOCOLS: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
 """Protocols whose requests are routed, in clear text."""
 TLS_PROTOCOLS: Final = frozenset({"HTTPS", "TLS"})
 PROTOCOLS: Final = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO", "REDIS", "MYSQL")
-SUPPORTED: Final = frozenset({"HTTP", "HTTP2", "GRPC"})
 
 
 def protocol(text: str) -> str:
@@ -103,14 +106,43 @@ ServerHost = Annotated[Str, AfterValidator(_server_host)]
 TLSProtocol = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
 
 
+def _path(text: str) -> str:
+    if NO_PATH in text:
+        raise wrong(f"a path of a certificate has no {NO_PATH}", "move the file")
+    return text
+
+
+ProxyPath = Annotated[Str, AfterValidator(_path)]
+"""The path of a file on the proxy's host."""
+
+
+def _key_hash(text: str) -> str:
+    try:
+        if len(b64decode(text, validate=True)) == 32:
+            return text
+    except ValueError:
+        pass
+    raise wrong("this is no SHA-256 hash in base64", "44 characters, as `openssl dgst -sha256 -binary | base64` prints")
+
+
+def _certificate_hash(text: str) -> str:
+    if re.fullmatch(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31}", text) is None:
+        raise wrong("this is no SHA-256 hash in hex", "64 digits, or 32 pairs with colons between them")
+    return text
+
+
+KeyHash = Annotated[Str, AfterValidator(_key_hash)]
+CertificateHash = Annotated[Str, AfterValidator(_certificate_hash)]
+
+
 class TLSCertificate(Model):
     """One certificate of several."""
 
-    server_certificate: Str = ""
+    server_certificate: ProxyPath = ""
     """The path of the certificate's chain, on the proxy's host."""
-    private_key: Str = ""
+    private_key: ProxyPath = ""
     """The path of its key."""
-    ca_certificates: Str = ""
+    ca_certificates: ProxyPath = ""
     """The path of the authorities that clients' certificates come from."""
 
 
@@ -144,11 +176,40 @@ def _tls(raw: Raw) -> Iterator[Finding]:
         for field in written:
             said = f"`{field}` has no effect in mode {shown(mode)}"
             yield Finding((field,), said, "set `mode: SIMPLE` or `MUTUAL`, or remove it", True, Severity.WARNING)
+    if mode in ("SIMPLE", "ISTIO_MUTUAL"):
+        for field in _OF_CLIENTS if mode == "SIMPLE" else _RESTRICTIONS:
+            if given(raw, field):
+                said = f"`{field}` has no effect in mode {mode}"
+                yield Finding((field,), said, "set `mode: MUTUAL`, or remove it", True, Severity.WARNING)
+    for field, words, what in (("cipherSuites", ciphers.SUITES, "suite"), ("ecdhCurves", ciphers.CURVES, "curve")):
+        yield from _restricted(raw, field, words, what)
     if raw.get("minProtocolVersion") in ("TLSV1_0", "TLSV1_1") and not given(raw, "cipherSuites"):
         said = "TLS before 1.2 needs old cipher suites, and none is named"
         yield Finding(
             ("minProtocolVersion",), said, "name `cipherSuites`, or ask for TLSV1_2", severity=Severity.WARNING
         )
+
+
+_OF_CLIENTS: Final = ("subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash", "insecureSkipVerify")
+_RESTRICTIONS: Final = (*_OF_CLIENTS, "minProtocolVersion", "maxProtocolVersion", "cipherSuites", "ecdhCurves")
+
+
+def _restricted(raw: Raw, field: str, words: frozenset[str], what: str) -> Iterator[Finding]:
+    """Words that are not known are left out; if none is known, nothing would be left to restrict anything."""
+    written = texts(raw, field)
+    wrong_ones = [(index, word) for index, word in written if word not in words]
+    severity = Severity.ERROR if wrong_ones and len(wrong_ones) == len(written) else Severity.WARNING
+    for index, word in wrong_ones:
+        hint = f"known: {', '.join(sorted(words))}"
+        yield Finding((field, index), f'"{shown(word)}" is no {what} that Envoy knows', hint, severity=severity)
+
+
+def _versions(raw: Raw) -> Iterator[Finding]:
+    order = ("TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3")
+    least, most = raw.get("minProtocolVersion"), raw.get("maxProtocolVersion")
+    if least in order and most in order and order.index(least) > order.index(most):
+        said = f"no version is at least {least} and at most {most}"
+        yield Finding(("maxProtocolVersion",), said, "turn them around")
 
 
 class ServerTLSSettings(Model):
@@ -159,6 +220,7 @@ class ServerTLSSettings(Model):
         Excludes("credentialName", ("serverCertificate", "privateKey")),
         Excludes("credentialNames", ("serverCertificate", "privateKey")),
         _tls,
+        _versions,
     )
     example = "{mode: SIMPLE, credentialName: my-certificate}"
 
@@ -168,13 +230,13 @@ class ServerTLSSettings(Model):
         "PASSTHROUGH"
     )
     """Who proves what: SIMPLE the server, MUTUAL both; PASSTHROUGH leaves it to the destination."""
-    server_certificate: Str = ""
+    server_certificate: ProxyPath = ""
     """The path of the certificate's chain, on the proxy's host."""
-    private_key: Str = ""
+    private_key: ProxyPath = ""
     """The path of its key."""
-    ca_certificates: Str = ""
+    ca_certificates: ProxyPath = ""
     """The path of the authorities that clients' certificates come from."""
-    ca_crl: Str = ""
+    ca_crl: ProxyPath = ""
     """The path of a list of revoked client certificates."""
     credential_name: Str = ""
     """The Secret with certificate and key, in the gateway's namespace."""
@@ -186,9 +248,9 @@ class ServerTLSSettings(Model):
     """Two certificates, RSA and ECDSA, by their paths."""
     subject_alt_names: tuple[Str, ...] = ()
     """Names, one of which a client's certificate must have."""
-    verify_certificate_spki: tuple[Str, ...] = ()
+    verify_certificate_spki: tuple[KeyHash, ...] = ()
     """Hashes of clients' public keys that are accepted, in base64."""
-    verify_certificate_hash: tuple[Str, ...] = ()
+    verify_certificate_hash: tuple[CertificateHash, ...] = ()
     """Hashes of clients' certificates that are accepted, in hex."""
     min_protocol_version: TLSProtocol = "TLS_AUTO"
     """The oldest version of TLS."""
@@ -196,6 +258,8 @@ class ServerTLSSettings(Model):
     """The newest version of TLS."""
     cipher_suites: tuple[Str, ...] = ()
     """Cipher suites for TLS before 1.3."""
+    ecdh_curves: tuple[Str, ...] = ()
+    """Groups for the exchange of keys, such as X25519."""
     insecure_skip_verify: Bool | None = None
     """Whether clients' certificates are accepted from any authority."""
 
@@ -233,10 +297,11 @@ def _secured(raw: Raw) -> Iterator[Finding]:
         elif tls.get("mode", "PASSTHROUGH") != "PASSTHROUGH" or any(given(tls, field) for field in _CERTIFICATES):
             said = f"a certificate has no place on protocol {spoken}: clients speak clear text"
             yield Finding(("tls",), said, "write `protocol: HTTPS`, or only `httpsRedirect: true`", at_key=True)
-    if spoken not in SUPPORTED:
-        said = f"servers of protocol {spoken} are not supported yet: this server is left out, its port stays closed"
-        hint = "use HTTP, HTTP2 or GRPC for now"
-        yield Finding(("port", "protocol"), said, hint, severity=Severity.WARNING, code=NOT_SUPPORTED)
+    if spoken == "GRPC-WEB":
+        said = "gRPC-Web is not translated yet: requests are passed on as they are"
+        yield Finding(
+            ("port", "protocol"), said, "use services that understand it", severity=Severity.WARNING, code=NOT_SUPPORTED
+        )
 
 
 class Server(Model):
@@ -251,22 +316,12 @@ class Server(Model):
     """The address that is listened on; all addresses if left out."""
     hosts: tuple[ServerHost, ...] = Field(min_length=1)
     """The names that it answers for; perhaps after the namespace of the VirtualServices that may claim them."""
-    tls: Annotated[ServerTLSSettings | None, NotYet("this server is left out, its port stays closed")] = None
+    tls: ServerTLSSettings | None = None
     """How the server proves who it is."""
     default_endpoint: Annotated[Str, NotYet()] = ""
     """Where traffic goes by default."""
     name: Str = ""
     """Its name, for statistics."""
-
-    @property
-    def protocol(self) -> str:
-        """What is spoken there, in capitals."""
-        return self.port.protocol.upper()
-
-    @property
-    def supported(self) -> bool:
-        """Whether it can be opened as it is written; one that cannot is left out and told."""
-        return self.tls is None and self.protocol in SUPPORTED
 
 
 def _port_names(raw: Raw) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ This is the list of questions that are asked of a World; a new question is a new
     "delegate"                    (namespace, name)        VirtualServices without hosts: they fill in others
     "rule"                        host as it may be meant  DestinationRules
     "rule wildcard"               *.host                   of these, the ones with a wildcard
+    "secret"                      name                     Secrets of any namespace
     "slice"                       (namespace, service)     EndpointSlices and Endpoints
     "workload"                    (namespace, key, value)  Pods, WorkloadEntries and Deployments by each label
     "selected label"              label key                what selects proxies by that label (or by LOCALITY)
@@ -84,6 +85,8 @@ def places(item: Object, domain: str) -> Iterator[Place]:
             for key in mesh_labels(item):
                 yield "selected label", key
                 yield "rule label", key
+        case "Secret":
+            yield "secret", item.key.name
         case "Gateway":
             for key in item.spec.selector or ():
                 yield "selected label", key
@@ -121,8 +124,8 @@ def _bound(item: Object, domain: str) -> Iterator[Place]:
                 if hosts.is_wildcard(host):
                     seen.add((("bound wildcard", gateway), host))
     yield from seen
-    for rule in item.spec.http or ():
-        for match in rule.match or ():
+    for rule in (*item.spec.http, *item.spec.tls, *item.spec.tcp):
+        for match in rule.match:
             for key in match.source_labels or ():
                 yield "selected label", key
 

@@ -9,13 +9,28 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from legation.model.base import EMPTY, Finding, Lenient, Model, NotYet, Opaque, Raw, Unique, given, items, number
+from legation.model import certificates
+from legation.model.base import (
+    EMPTY,
+    Finding,
+    Lenient,
+    Model,
+    NotYet,
+    Opaque,
+    Raw,
+    Unique,
+    given,
+    inner,
+    items,
+    number,
+)
 from legation.model.values import (
     Address,
     Base64,
@@ -349,8 +364,29 @@ class Endpoints(Model):
 # --- the rest -----------------------------------------------------------------------------------------------------
 
 
+def _certificates(raw: Raw) -> Iterator[Finding]:
+    """What Envoy would refuse. An entry that cannot be read has its own finding."""
+    where: dict[str, str] = {}
+    content: dict[str, bytes] = {}
+    for field in ("data", "stringData"):
+        for key, text in inner(raw, field).items():
+            if isinstance(text, str):
+                where[key] = field
+                try:
+                    content[key] = b64decode("".join(text.split()), validate=True) if field == "data" else text.encode()
+                except ValueError:
+                    return
+    for fault in certificates.faults(content):
+        yield Finding((where[fault.key], fault.key), fault.message, fault.hint, code=NO_CERTIFICATE)
+
+
+NO_CERTIFICATE: Final = "IST0161"
+
+
 class Secret(Lenient):
     """What must not be seen. It never appears in a message, a log or a dump."""
+
+    rules = (_certificates,)
 
     type: Str = ""
     """What it holds: `kubernetes.io/tls`, `Opaque`."""

@@ -26,6 +26,14 @@ class Capture(StrEnum):
     REDIRECT = "redirect"
 
 
+class Channel(StrEnum):
+    """What a client's connection runs over, and so who else can read what is sent on it."""
+
+    SOCKET = "a Unix socket"
+    LOOPBACK = "plaintext on loopback"
+    OPEN = "plaintext"
+
+
 class Client(StrEnum):
     """The kind of xDS client: Envoy, or a gRPC library without a proxy."""
 
@@ -75,7 +83,8 @@ class Scope:
 
     `labels` are only those that some selector looks at; `locality` is empty where nothing depends on it. `bind` is the
     address of a sidecar's own listeners in capture mode NONE; `port_map` says which written port is served on which real
-    one; without `reuse_port` a second proxy on the same port fails loudly.
+    one; without `reuse_port` a second proxy on the same port fails loudly. `secrets`: nobody else can read what it is
+    sent, so it may be sent keys.
     """
 
     role: Role
@@ -87,12 +96,13 @@ class Scope:
     reuse_port: bool = True
     client: Client = Client.ENVOY
     locality: Locality = Locality()
+    secrets: bool = False
     hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # A scope is part of thousands of questions; it is hashed once.
         parts = (self.role, self.namespace, self.labels, self.capture, self.bind, self.port_map, self.reuse_port)
-        object.__setattr__(self, "hash", hash((*parts, self.client, self.locality)))
+        object.__setattr__(self, "hash", hash((*parts, self.client, self.locality, self.secrets)))
 
     def __hash__(self) -> int:
         return self.hash

@@ -7,12 +7,11 @@ exported to it by name, what is public; the oldest first in each.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
 
 from legation.model import hosts, mesh, services
 from legation.model.meta import Key, Object
-from legation.model.proxy import Scope
 from legation.model.recall import Reader
+from legation.model.servers import Server
 from legation.names import MESH_GATEWAY
 
 
@@ -95,70 +94,6 @@ def is_alone(reader: Reader, host: str, port: int, client: str) -> bool:
     return port in reader.ask(ports_alone, host, client)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHost:
-    """A host of a Gateway's server: for VirtualServices of `namespace` only, or of all if it is empty."""
-
-    namespace: str
-    host: str
-
-
-ALL_ADDRESSES = "0.0.0.0"
-"""Where a server without `bind` listens; written out it is the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server of a Gateway that a proxy serves. `number` is the port as it is written, `real_port` where it listens;
-    `bind` is empty for all addresses.
-    """
-
-    gateway: str
-    number: int
-    real_port: int
-    bind: str
-    protocol: services.Protocol
-    hosts: tuple[ServerHost, ...]
-    origin: Key
-
-
-def servers(reader: Reader, scope: Scope) -> tuple[Server, ...]:
-    """Every HTTP server that a gateway proxy serves (a unit): its Gateways oldest first, in the order they are written."""
-    gateways = [item for name in reader.names("Gateway") for item in reader.get("Gateway", name)]
-    labels = dict(scope.labels)
-    return tuple(
-        Server(
-            gateway=f"{item.key.namespace}/{item.key.name}",
-            number=server.port.number,
-            real_port=scope.real_port(server.port.number),
-            bind="" if server.bind == ALL_ADDRESSES else hosts.address(server.bind or ""),
-            protocol=services.protocol_of_field(server.port.protocol),
-            hosts=tuple(dict.fromkeys(server_host(host, item.key.namespace) for host in server.hosts)),
-            origin=item.key,
-        )
-        for item in sorted(gateways, key=lambda item: item.age)
-        if (item.spec.selector or {}).items() <= labels.items()
-        for server in item.spec.servers
-        if server.tls is None and services.protocol_of_field(server.port.protocol) in _HTTP_SERVERS
-    )
-
-
-_HTTP_SERVERS = (
-    services.Protocol.HTTP,
-    services.Protocol.HTTP2,
-    services.Protocol.GRPC,
-    services.Protocol.GRPC_WEB,
-)
-
-
-def server_host(written: str, namespace: str) -> ServerHost:
-    """A host of a server as it is written in a Gateway of a namespace: `*.example.com`, `team/a.example.com`, `./*`."""
-    where, slash, host = written.rpartition("/")
-    if not slash or where == "*":
-        return ServerHost("", host.lower())
-    return ServerHost(namespace if where == "." else where, host.lower())
-
-
 def hosts_at_gateway(reader: Reader, of: Server) -> set[str]:
     """Every host for which a server may have routes: the narrower one of each server's host and rule's host."""
     ruled = {name for name in reader.names(("bound", of.gateway)) if isinstance(name, str)}
@@ -184,6 +119,12 @@ def at_gateway(reader: Reader, of: Server, host: str, client: str) -> tuple[Obje
             for item in reader.get(table, name):
                 if not mine.namespace or mine.namespace == item.key.namespace:
                     found[item.key] = item
+    return tuple(_ordered(reader, found.values(), client))
+
+
+def bound_to(reader: Reader, of: Server, client: str) -> tuple[Object, ...]:
+    """The VirtualServices that say something about any of a server's hosts, in order (a unit)."""
+    found = {item.key: item for host in hosts_at_gateway(reader, of) for item in at_gateway(reader, of, host, client)}
     return tuple(_ordered(reader, found.values(), client))
 
 

@@ -454,9 +454,9 @@ class VirtualService(Model):
     """The gateways that it is bound to; if left out, `mesh`: all sidecars."""
     http: tuple[HTTPRoute, ...] = ()
     """Rules for HTTP and gRPC, in order."""
-    tls: Annotated[tuple[TLSRoute, ...], NotYet("TLS is not routed by name")] = ()
+    tls: tuple[TLSRoute, ...] = ()
     """Rules for TLS that passes through unread, in order."""
-    tcp: Annotated[tuple[TCPRoute, ...], NotYet("TCP is not routed")] = ()
+    tcp: tuple[TCPRoute, ...] = ()
     """Rules for other protocols, in order."""
     export_to: ExportTo = ()
     """The namespaces that see it: `*` all (if left out), `.` its own, or names."""

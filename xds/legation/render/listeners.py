@@ -1,86 +1,120 @@
 """Listeners: at a gateway one per port and bind address, beside a workload one per port of the mesh.
 
-Envoy: envoy.config.listener.v3.Listener with one HTTP connection manager. Whatever changes often is kept out of it: any
-changed byte makes Envoy replace the listener and drain its connections.
+Envoy: envoy.config.listener.v3.Listener. Whatever changes often is kept out of it: any changed byte makes Envoy replace
+what changed and drain its connections. Of a listener of which only filter chains differ, it keeps the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
-from google.protobuf import duration_pb2, wrappers_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from legation import names
-from legation.model import routing
-from legation.model.meta import Key
+from legation.model import servers
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
-from legation.render import access_logs, order, routes, wire
-from legation.render.features import dynamic_dns, proxy_defaults
+from legation.model.servers import Handling, Server
+from legation.render import access_logs, http_manager, routes, tcp, tls, wire
+from legation.render.chains import ANY, Chain, chain, told_apart
+from legation.render.features import proxy_defaults
 from legation.snapshot.snapshot import Resource
 
-_MANAGER = "envoy.filters.network.http_connection_manager"
+TLS_INSPECTOR = "envoy.filters.listener.tls_inspector"
 
 
-def listeners(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
-    """Every listener of a scope (a unit)."""
-    return _at_gateway(reader, scope) if scope.role is Role.GATEWAY else _beside_workload(reader, scope)
+def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
+    """The names of the listeners that a scope may have (a unit)."""
+    if scope.role is Role.GATEWAY:
+        opened = {server.listener: server.listens for server in reader.ask(servers.servers, scope)}
+        return tuple(sorted(opened, key=lambda name: opened[name]))
+    return tuple(reader.ask(_ports, scope))
 
 
-def _at_gateway(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
-    origins: dict[tuple[int, str], list[Key]] = {}
-    for server in reader.ask(routing.servers, scope):
-        origins.setdefault((server.real_port, server.bind), []).append(server.origin)
-    return tuple(
-        _http(
-            reader, scope, bind or routing.ALL_ADDRESSES, port, names.gateway_http_route(port, bind), tuple(dict.fromkeys(of))
-        )
-        for (port, bind), of in sorted(origins.items())
+def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
+    """One listener (a unit); None if nothing would be done with its connections."""
+    if scope.role is Role.GATEWAY:
+        return _at_gateway(reader, name, scope)
+    port = reader.ask(_ports, scope).get(name)
+    if port is None:
+        return None
+    route = names.sidecar_http_route(port)
+    manager = chain(http_manager.FILTER, http_manager.manager(reader, scope, name, route))
+    return _listener(
+        reader,
+        name,
+        scope,
+        scope.bind,
+        scope.real_port(port),
+        [Chain(manager, refs=frozenset(((names.ROUTE, route),)))],
     )
 
 
-def _beside_workload(reader: Reader, scope: Scope) -> tuple[Resource, ...]:
+def _ports(reader: Reader, scope: Scope) -> Mapping[str, int]:
     """Capture mode NONE: real listeners on loopback; the services of a port share one and are told apart by Host."""
-    return tuple(
-        _http(reader, scope, scope.bind, scope.real_port(port), names.sidecar_http_route(port), ())
-        for port in reader.ask(routes.sidecar_ports, scope)
-    )
+    ports = reader.ask(routes.sidecar_ports, scope)
+    return {names.listener(scope.bind, scope.real_port(port)): port for port in ports}
 
 
-def _http(reader: Reader, scope: Scope, bind: str, port: int, route: str, origins: tuple[Key, ...]) -> Resource:
-    name = names.listener(bind, port)
+def _at_gateway(reader: Reader, name: str, scope: Scope) -> Resource | None:
+    by_server = reader.each(server_chains, (scope,), servers.sharing, name, scope)
+    if not by_server:
+        return None
+    server: Server = next(iter(by_server))
+    found = [one for chains in by_server.values() for one in chains]
+    inspected = any(not server.handling.is_plain for server in by_server)
+    return _listener(reader, name, scope, server.bind or servers.ALL_ADDRESSES, server.real_port, found, inspected)
+
+
+def server_chains(reader: Reader, server: Server, scope: Scope) -> tuple[Chain, ...]:
+    """What is done with the connections of one server (a unit)."""
+    match server.handling:
+        case Handling.HTTP | Handling.HTTPS:
+            return (_routed(reader, server, scope),)
+        case Handling.TCP:
+            return tuple(tcp.by_rule(reader, server, scope, None, frozenset()))
+        case Handling.TLS:
+            assert server.tls is not None
+            return tuple(tcp.by_rule(reader, server, scope, *tls.downstream(server.tls)))
+        case Handling.PASSTHROUGH:
+            return tuple(tcp.by_name(reader, server, scope))
+        case Handling.AUTO_PASSTHROUGH:
+            return tuple(tcp.by_service(reader, server, scope))
+
+
+def _routed(reader: Reader, server: Server, scope: Scope) -> Chain:
+    refs = frozenset(((names.ROUTE, server.route),))
+    plain = server.handling is Handling.HTTP
+    prefix = server.listener if plain else server.name or server.listener
+    manager = http_manager.manager(reader, scope, prefix, server.route)
+    if plain or server.tls is None:
+        return Chain(chain(http_manager.FILTER, manager), plain=True, refs=refs, origins=(server.origin,))
+    socket, secrets = tls.downstream(server.tls, tls.HTTP)
+    body = chain(http_manager.FILTER, manager, socket)
+    return Chain(body, server.names or (ANY,), refs=refs | secrets, origins=(server.origin,))
+
+
+def _listener(
+    reader: Reader, name: str, scope: Scope, bind: str, port: int, chains: Iterable[Chain], inspected: bool = False
+) -> Resource | None:
+    chains = list(chains)
     made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.OUTBOUND)
     wire.set_address(made.address, bind, port)
     if scope.role is Role.SIDECAR or not scope.reuse_port:
         made.enable_reuse_port.value = False  # a second proxy on the port must fail, not share it at random
     if scope.role is Role.GATEWAY:
         made.max_connections_to_accept_per_socket_event.value = 1
-    filters = made.filter_chains.add().filters.add(name=_MANAGER)
-    filters.typed_config.CopyFrom(wire.pack(_manager(reader, scope, name, route)))
     proxy_defaults.to_listener(made, reader, scope)
     made.access_log.extend(access_logs.of_listener(reader))
-    return wire.as_resource(name, made, frozenset(((names.ROUTE, route),)), origins)
-
-
-def _manager(reader: Reader, scope: Scope, name: str, route: str) -> hcm_pb2.HttpConnectionManager:
-    made = hcm_pb2.HttpConnectionManager(stat_prefix=name, proxy_100_continue=True)
-    made.rds.route_config_name = route
-    made.rds.config_source.CopyFrom(wire.ADS)
-    made.stream_idle_timeout.CopyFrom(duration_pb2.Duration())
-    made.upgrade_configs.add(upgrade_type="websocket")
-    at_edge = scope.role is Role.GATEWAY
-    made.use_remote_address.value = at_edge
-    if at_edge:
-        # The edge trusts nobody's X-Forwarded-Client-Cert and says itself who the client is.
-        made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.SANITIZE_SET
-        details = made.set_current_client_cert_details
-        details.subject.CopyFrom(wrappers_pb2.BoolValue(value=True))
-        details.cert = details.dns = details.uri = True
-        made.server_name = "istio-envoy"
-    proxy_defaults.to_manager(made, reader, scope)
-    made.access_log.extend(access_logs.of_mesh(reader))
-    for filter_name, config in dynamic_dns.among(order.HTTP_FILTERS, reader):
-        packed = wire.pack(proxy_defaults.of_filter(config, reader))
-        made.http_filters.add(name=filter_name).typed_config.CopyFrom(packed)
-    return made
+    if inspected:
+        # There as soon as anything speaks TLS, so that the first name that is told from others changes one chain only.
+        inspector = made.listener_filters.add(name=TLS_INSPECTOR)
+        inspector.typed_config.CopyFrom(wire.pack(tls_inspector_pb2.TlsInspector()))
+    made.filter_chains.extend(told_apart(chains))
+    if not made.filter_chains:
+        return None
+    refs = frozenset(ref for one in chains for ref in one.refs)
+    origins = tuple(dict.fromkeys(key for one in chains for key in one.origins))
+    return wire.as_resource(name, made, refs, origins)

@@ -1,4 +1,4 @@
-"""Resources for people: proto JSON with Envoy's own field names."""
+"""Resources for people: proto JSON with Envoy's own field names, and nothing that must not be seen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf import any_pb2, json_format
 
+from legation import names
 from legation.snapshot.snapshot import Resource
 
 
@@ -14,11 +15,30 @@ def message(of: Resource) -> dict[str, Any]:
     packed = any_pb2.Any.FromString(of.body)
     content: dict[str, Any] = _plain(json_format.MessageToDict(packed, preserving_proto_field_name=True))
     content.pop("@type", None)
+    if of.type_url == names.SECRET:
+        _redact(content)
     return content
 
 
 _MAPS = frozenset({"json_format", "filter_metadata", "typed_per_filter_config", "typed_extension_protocol_options"})
 """Fields that are maps: protobuf has no order for them, and nobody should see them change theirs."""
+REDACTED = "[redacted]"
+
+
+def _redact(content: dict[str, Any]) -> None:
+    """Keys are not shown, wherever they stand; paths of keys are."""
+    for name, value in content.items():
+        if name in (
+            "private_key",
+            "password",
+            "pkcs12",
+            "private_key_provider",
+            "session_ticket_keys",
+            "generic_secret",
+        ):
+            content[name] = {"filename": value["filename"]} if "filename" in value else REDACTED
+        elif isinstance(value, dict):
+            _redact(value)
 
 
 def _plain(value: Any) -> Any:

@@ -39,45 +39,40 @@ def resources(reader: Reader, scope: Scope) -> Resources:
     """Everything that a scope is served (a unit)."""
     caller, scope = reader.ask(rules.caller, scope), scope.anywhere
     return Resources(
-        listeners=reader.each(_listener, (scope,), _listener_names, scope),
+        listeners=reader.each(listeners.listener, (scope,), listeners.listener_names, scope),
         routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
         clusters=reader.each(clusters.cluster, (caller,), cluster_names, scope),
         endpoints=reader.each(endpoints.load_assignment, (caller,), cluster_names, scope),
-        secrets=reader.each(secrets.secret, (), _secret_names, caller, scope),
+        secrets=reader.each(secrets.secret, (scope.namespace, scope.secrets), secret_names, scope, caller),
     )
 
 
-def _secret_names(reader: Reader, caller: Caller, scope: Scope) -> frozenset[str]:
-    """The secrets that the clusters of a scope ask for (a unit)."""
-    asking = reader.each(clusters.cluster, (caller,), cluster_names, scope)
-    return asking.union(_asked_secrets)
+def secret_names(reader: Reader, scope: Scope, caller: Caller) -> frozenset[str]:
+    """The secrets that a scope refers to (a unit); it is given no others."""
+    called = reader.each(clusters.cluster, (caller,), cluster_names, scope).union(_secrets)
+    return called.union(name for type_url, name in reader.ask(_referred, scope) if type_url == names.SECRET)
 
 
-def _asked_secrets(cluster: Resource | None) -> frozenset[str]:
-    return frozenset(name for url, name in cluster.refs if url == names.SECRET) if cluster is not None else frozenset()
-
-
-def _listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
-    return tuple(listener.name for listener in reader.ask(listeners.listeners, scope))
-
-
-def _listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
-    return next((found for found in reader.ask(listeners.listeners, scope) if found.name == name), None)
+def _secrets(cluster: Resource | None) -> frozenset[str]:
+    return frozenset(name for type_url, name in _refs(cluster) if type_url == names.SECRET)
 
 
 def cluster_names(reader: Reader, scope: Scope) -> frozenset[str]:
-    """The clusters that a scope is given (a unit): a gateway those that its routes name, a sidecar the whole mesh."""
-    routed = frozenset(name for _, name in reader.ask(_routed, scope))
-    return routed if scope.role is Role.GATEWAY else routed | reader.ask(_offered, reader.ask(rules.caller, scope))
+    """The clusters that a scope is given (a unit): a gateway those that its routes and listeners name, a sidecar the
+    whole mesh.
+    """
+    named = frozenset(name for type_url, name in reader.ask(_referred, scope) if type_url == names.CLUSTER)
+    return named if scope.role is Role.GATEWAY else named | reader.ask(_offered, reader.ask(rules.caller, scope))
 
 
-def _routed(reader: Reader, scope: Scope) -> frozenset[Ref]:
-    """What the routes of a scope name (a unit)."""
-    return reader.each(routes.route_configuration, (scope,), routes.route_names, scope).union(_refs)
+def _referred(reader: Reader, scope: Scope) -> frozenset[Ref]:
+    """What the listeners and routes of a scope name (a unit)."""
+    routed = reader.each(routes.route_configuration, (scope,), routes.route_names, scope)
+    return routed.union(_refs) | reader.each(listeners.listener, (scope,), listeners.listener_names, scope).union(_refs)
 
 
-def _refs(route: Resource) -> frozenset[Ref]:
-    return route.refs
+def _refs(found: Resource | None) -> frozenset[Ref]:
+    return found.refs if found is not None else frozenset()
 
 
 def _offered(reader: Reader, caller: Caller) -> frozenset[str]:

@@ -13,10 +13,11 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
 
 from legation import names
-from legation.model import delegation, hosts, routing, services
+from legation.model import delegation, hosts, routing, servers, services
 from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader
+from legation.model.servers import Handling
 from legation.render import order, wire
 from legation.render.context import RouteContext
 from legation.render.features import consistent_hash, match, proxy_defaults, retries, timeout
@@ -41,8 +42,7 @@ MAX_DIRECT_RESPONSE = 1024 * 1024
 def route_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
     """The names of a scope's route configurations (a unit)."""
     if scope.role is Role.GATEWAY:
-        listening = {(server.real_port, server.bind) for server in reader.ask(routing.servers, scope)}
-        return tuple(names.gateway_http_route(port, bind) for port, bind in sorted(listening))
+        return tuple(sorted({server.route for server in reader.ask(servers.servers, scope)} - {""}))
     return tuple(names.sidecar_http_route(port) for port in reader.ask(sidecar_ports, scope))
 
 
@@ -174,36 +174,40 @@ def _default(reader: Reader, cluster: str, scope: Scope) -> route_pb2.Route:
 _NOTHING = b""
 
 
-def _of_route(reader: Reader, name: str, scope: Scope) -> list[routing.Server]:
-    """The servers that share a route configuration."""
-    found = reader.ask(routing.servers, scope)
-    return [server for server in found if names.gateway_http_route(server.real_port, server.bind) == name]
-
-
 def gateway_hosts(reader: Reader, name: str, scope: Scope) -> tuple[str, ...]:
     """The hosts that may have a virtual host in a gateway's route configuration, in a stable order (a unit)."""
     found: set[str] = set()
-    for server in _of_route(reader, name, scope):
+    for server in reader.ask(servers.routing_by, name, scope):
         found |= routing.hosts_at_gateway(reader, server)
+        if server.redirects:
+            found |= set(server.names)
     return tuple(sorted(found))
 
 
 def gateway_host(reader: Reader, host: str, name: str, scope: Scope) -> VirtualHost | None:
     """The virtual host of a host at a gateway (a unit): the routes of all VirtualServices that rule it there, in order,
-    those that hold for every request moved to the end.
+    those that hold for every request moved to the end. Where one of the servers sends to https, everything is sent there.
     """
     routes: list[route_pb2.Route] = []
     origins: list[Key] = []
-    number = 0
-    for server in _of_route(reader, name, scope):
-        for item in routing.at_gateway(reader, server, host, scope.namespace):
+    number, redirects = 0, False
+    for server in reader.ask(servers.routing_by, name, scope):
+        secure = server.handling is Handling.HTTPS
+        ruling = routing.at_gateway(reader, server, host, scope.namespace)
+        if server.redirects and (ruling or host in server.names):
+            redirects, number = True, number or server.number
+            origins.append(server.origin)
+        for item in ruling:
             number = number or server.number
             origins += (server.origin, item.key, *delegation.delegates(reader, item))
-            routes += _routes(RouteContext(reader, item, server.gateway, server.number, scope))
-    if not routes:
+            routes += _routes(RouteContext(reader, item, server.gateway, server.number, scope, secure))
+    if not routes and not redirects:
         return None
     routes.sort(key=lambda route: match.is_catch_all(route.match))
-    return _piece(_virtual_host(reader, host, number, [host], routes), tuple(dict.fromkeys(origins)))
+    made = _virtual_host(reader, host, number, [host], routes)
+    if redirects:
+        made.require_tls = route_pb2.VirtualHost.ALL
+    return _piece(made, tuple(dict.fromkeys(origins)))
 
 
 # --- rules --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,11 @@ ADS = config_source_pb2.ConfigSource(
 """Where Envoy finds endpoints and routes. Its bytes never change: a changed source makes Envoy wait for a resource that
 it already has (envoy#32283, envoy#47309)."""
 
+SECRETS = config_source_pb2.ConfigSource(
+    ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.ApiVersion.V3
+)
+"""Where Envoy finds secrets. It waits 15 s at most (the default): one that is missing must not keep a listener closed."""
+
 UNLIMITED = 2**32 - 1
 UNIX = "unix://"
 

@@ -18,7 +18,8 @@ Ref = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One xDS resource. `body` is the serialised `google.protobuf.Any`, made once and shared by every stream.
+    """One xDS resource. `body` is the serialised `google.protobuf.Any`, made once and shared by every stream; it may hold a
+    key, and is never printed.
 
     `refs` are the resources that a client asks for, or sends traffic to, because of this one (a listener's routes, a
     route's clusters, a cluster's endpoints); `origins` are the documents it was made from.
@@ -26,7 +27,7 @@ class Resource:
 
     type_url: str
     name: str
-    body: bytes
+    body: bytes = field(repr=False)
     version: str
     refs: frozenset[Ref] = frozenset()
     origins: Collection[Key] = ()

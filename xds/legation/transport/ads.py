@@ -11,13 +11,15 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
+from urllib.parse import unquote
 
 import grpc
 from envoy.config.core.v3 import base_pb2
 from google.protobuf.message import DecodeError
 
-from legation.model.proxy import Proxy
+from legation.model.proxy import Channel, Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
@@ -55,6 +57,7 @@ class Conversation:
 
     def __init__(self, control: Control, dialect: Dialect, type_url: str, identifier: bytes, context: Context) -> None:
         self.previous = Snapshot()
+        self.channel = _channel(context.peer())
         self._control = control
         self._dialect = dialect
         self._type_url = type_url
@@ -207,3 +210,16 @@ class Conversation:
                 self._handle(Ticked())
                 continue
             await self._news.wait()
+
+
+def _channel(peer: str) -> Channel:
+    """What a connection runs over, by gRPC's name of its other end: `unix:…`, `ipv4:127.0.0.1:4711`, `ipv6:[::1]:4711`."""
+    if peer.startswith("unix:"):
+        return Channel.SOCKET
+    _, _, address = unquote(peer).partition(":")
+    try:
+        found = ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return Channel.OPEN
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return Channel.LOOPBACK if (mapped or found).is_loopback else Channel.OPEN

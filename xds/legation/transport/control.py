@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from legation.model.proxy import Proxy
+from legation.model.proxy import Channel, Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
@@ -14,6 +14,8 @@ class Session(Protocol):
     """One stream of one client. The application keeps it from `join` to `leave`. Not safe across threads."""
 
     proxy: Proxy
+    channel: Channel
+    """Known from the connection itself, not claimed by the client."""
     previous: Snapshot
     """What this client was last served. The application may set it in `join`; it is read right after."""
 

@@ -50,7 +50,7 @@ def _of_the_mesh(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, written:
     made.sni = written.sni or f"outbound_.{parts.port}_.{parts.subset}_.{parts.host}"
     made.common_tls_context.alpn_protocols.append(_ALPN_OF_THE_MESH)
     _certificate(draft, made, names.WORKLOAD_CERTIFICATE)
-    _verify(draft, made, names.MESH_AUTHORITIES, written.subject_alt_names or draft.subject_alt_names, "")
+    _verify(draft, made, names.MESH_AUTHORITIES, written.subject_alt_names or draft.subject_alt_names)
 
 
 def _as_written(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, written: ClientTLSSettings) -> None:
@@ -70,8 +70,8 @@ def _as_written(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, written: 
     if written.credential_name:
         authorities = names.credential_authorities(written.credential_name)
     else:
-        authorities = names.authorities_file(written.ca_certificates or draft.ca_bundle)
-    _verify(draft, made, authorities, written.subject_alt_names or draft.subject_alt_names, written.ca_crl)
+        authorities = names.authorities_file(written.ca_certificates or draft.ca_bundle, written.ca_crl)
+    _verify(draft, made, authorities, written.subject_alt_names or draft.subject_alt_names)
 
 
 def _certificate(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, secret: str) -> None:
@@ -80,9 +80,7 @@ def _certificate(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, secret: 
     draft.refs.add((names.SECRET, secret))
 
 
-def _verify(
-    draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, secret: str, subjects: tuple[str, ...], revoked: str
-) -> None:
+def _verify(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, secret: str, subjects: tuple[str, ...]) -> None:
     """The authorities come with a secret, the names are ours."""
     combined = made.common_tls_context.combined_validation_context
     combined.default_validation_context.SetInParent()
@@ -90,8 +88,6 @@ def _verify(
         matcher = combined.default_validation_context.match_typed_subject_alt_names.add()
         matcher.san_type = _san_type(name)
         matcher.matcher.exact = name
-    if revoked:
-        combined.default_validation_context.crl.filename = revoked
     combined.validation_context_sds_secret_config.name = secret
     combined.validation_context_sds_secret_config.sds_config.CopyFrom(_ADS)
     draft.refs.add((names.SECRET, secret))

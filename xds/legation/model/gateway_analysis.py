@@ -1,0 +1,92 @@
+"""What is to be said about Gateways in the light of the others, and of the proxies that open them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from legation import names
+from legation.model import servers
+from legation.model.findings import Finding, Reference
+from legation.model.meta import Key, Object
+from legation.model.proxy import Role, Scope
+from legation.model.recall import Reader
+from legation.model.servers import Clash, Conflict, Server
+from legation.problems import Path, Severity
+
+
+def lost(reader: Reader, key: Key) -> tuple[Conflict, ...]:
+    """What the servers of a Gateway give way to."""
+    return reader.ask(servers.conflicts).get(key, ())
+
+
+def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
+    """What concerns only the proxies of a scope (a unit)."""
+    if scope.role is not Role.GATEWAY:
+        return ()
+    found = [conflict(one) for one in reader.ask(servers.merged, scope.labels, scope.port_map).conflicts]
+    for server in reader.ask(servers.servers, scope):
+        found += _unavailable(reader, server, scope)
+    return tuple(found)
+
+
+def conflict(of: Conflict) -> Finding:
+    """Somebody gives way to somebody."""
+    place: Path = ("spec", "servers", of.place)
+    match of.why:
+        case Clash.PORT:
+            said = (
+                f"{of.winner} opens port {of.winning_port}, which is the same port of a proxy: {of.port} stays closed"
+            )
+            hint = "map one of them to another port (--map-port)"
+            return Finding(of.loser, (*place, "port", "number"), Severity.ERROR, "LEG0802", said, hint, of.winner)
+        case Clash.PROTOCOL:
+            said = f"port {of.port} belongs to {of.winner}, which speaks something else there; this server is left out"
+            hint = "use another port, or another `bind`"
+            return Finding(of.loser, (*place, "port"), Severity.WARNING, "IST0145", said, hint, of.winner)
+        case Clash.HOSTS:
+            listed = ", ".join(f'"{host}"' for host in of.hosts)
+            said = f"on port {of.port} {listed} belongs to {of.winner}; this server does not answer for it"
+            hint = "keep it in one of them, or use another port or `bind`"
+            return Finding(of.loser, (*place, "hosts"), Severity.WARNING, "IST0145", said, hint, of.winner)
+
+
+def credentials(item: Object) -> Iterator[Reference]:
+    """The Secrets that a Gateway names. Which namespace is meant depends on the proxy; here any will do."""
+    for place, server in enumerate(item.spec.servers):
+        for path, name in _written(server):
+            parts = names.parse_secret(names.credential(name))
+            if parts is not None and not parts.config_map:
+                yield Reference("secret", (parts.name,), ("spec", "servers", place, "tls", *path))
+
+
+def _unavailable(reader: Reader, server: Server, scope: Scope) -> Iterator[Finding]:
+    """The Secrets that a server names and its proxy does not get: they are not in its namespace, or its channel must not
+    carry them.
+    """
+    for item in reader.get(server.origin.kind, (server.origin.namespace, server.origin.name)):
+        for path, name in _written(item.spec.servers[server.place]):
+            parts = names.parse_secret(names.credential(name))
+            if parts is None or parts.config_map or not reader.get("secret", parts.name):
+                continue
+            where: Path = ("spec", "servers", server.place, "tls", *path)
+            if parts.namespace not in ("", scope.namespace) or not reader.get("Secret", (scope.namespace, parts.name)):
+                said = f"proxies in the namespace {scope.namespace} find no Secret {parts.name} there; they refuse handshakes"
+                hint = f"put it into the namespace {scope.namespace}: a proxy has the Secrets of its own only"
+                yield Finding(item.key, where, Severity.WARNING, "IST0101", said, hint)
+            elif not scope.secrets:
+                said = f"Secret {parts.name} is not sent to proxies that are connected over plaintext TCP"
+                hint = "connect them over a Unix socket (--xds unix:PATH), or say --secrets-on-loopback"
+                yield Finding(item.key, where, Severity.WARNING, "LEG0801", said, hint)
+
+
+def _written(server: Any) -> Iterator[tuple[Path, str]]:
+    tls = server.tls
+    if tls is None:
+        return
+    if tls.credential_name:
+        yield ("credentialName",), tls.credential_name
+    for place, name in enumerate(tls.credential_names or ()):
+        yield ("credentialNames", place), name
+    if tls.ca_cert_credential_name:
+        yield ("caCertCredentialName",), tls.ca_cert_credential_name
