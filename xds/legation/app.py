@@ -20,6 +20,7 @@ from legation import names, pipeline
 from legation.console.metrics import Metrics
 from legation.console.server import Console
 from legation.fleet import Fleet
+from legation.hooks import Hook
 from legation.ingest import documents, files, state, watch
 from legation.ingest.admission import Admission, Decision, File, Version
 from legation.ingest.decode import decode
@@ -55,6 +56,7 @@ class Settings:
     drain: float = 2.0
     secrets_on_loopback: bool = False
     mesh_config: str | None = None
+    hook: Hook | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,8 +87,9 @@ class App:
         self._metrics = Metrics.on(registry)
         self._registry = registry
         self.fleet = Fleet(
-            World(settings.mesh), self._metrics, self._on_refusal, secrets_on_loopback=settings.secrets_on_loopback
-        )
+            World(settings.mesh), self._metrics, self._on_refusal, settings.hook,
+            secrets_on_loopback=settings.secrets_on_loopback,
+        )  # fmt: skip
         self.admission = Admission(World(settings.mesh), settings.sources, allow_empty=settings.allow_empty)
         self._known: dict[Problem, None] = {}
         self._files: set[str] = set()
@@ -259,7 +262,7 @@ class App:
         return self.fleet.proxies()
 
     def problems(self) -> list[Problem]:
-        found = [*self._tree_problems, *self.admission.problems()]
+        found = [*self._tree_problems, *self.admission.problems(), *self.fleet.problems()]
         recall, scopes = self.fleet.recall, self.fleet.scopes
         found += pipeline.analysed(recall, self.admission, scopes)
         return in_order([*found, *pipeline.expiring(recall, self.admission, time())])

@@ -9,17 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 
-from legation import names, pipeline
+from legation import hooks, names, pipeline
 from legation.console.metrics import Metrics
+from legation.hooks import Hook, Hooked
 from legation.model import gateway_analysis
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
+from legation.problems import Problem
 from legation.render.resources import Rendered, render, resources
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
 from legation.transport.control import Session
+
+REMEMBERED = 1000
+"""For how many clients that went it is known what they have, so that nothing they use is taken away when they return."""
 
 IDLE_SCOPES = 32
 """How many scopes without a client are kept rendered, for those that come back."""
@@ -31,13 +36,19 @@ class _Served:
 
     rendered: Rendered
     sessions: set[Session] = field(default_factory=set)
+    hooked: Hooked | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What clients get."""
+        return self.hooked.snapshot if self.hooked is not None else self.rendered.snapshot
 
 
 class Fleet:
     """The transport's Control. Belongs to the event loop.
 
-    `refused` is called with every refusal, in the client's own words. Keys are sent over Unix sockets, and over loopback
-    only with `secrets_on_loopback`.
+    `refused` is called with every refusal, in the client's own words; `hook` edits what every scope gets. Keys are sent
+    over Unix sockets, and over loopback only with `secrets_on_loopback`.
     """
 
     def __init__(
@@ -45,6 +56,7 @@ class Fleet:
         world: World,
         metrics: Metrics,
         refused: Callable[[Session, Rejected], None],
+        hook: Hook | None = None,
         *,
         secrets_on_loopback: bool = False,
     ) -> None:
@@ -52,11 +64,13 @@ class Fleet:
         self.revision = ""
         self._metrics = metrics
         self._refused = refused
+        self._hook = hook
         self._private = {Channel.SOCKET, *((Channel.LOOPBACK,) if secrets_on_loopback else ())}
         self._loaded = asyncio.Event()
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
         self._label_keys: frozenset[str] = frozenset()
+        self._gone: dict[str, Snapshot] = {}
         self._awaited: set[Session] = set()
         self._changed_at = 0.0
 
@@ -70,12 +84,16 @@ class Fleet:
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
+        session.previous = self._gone.pop(proxy.id, session.previous)
         self._metrics.stream_opened(session.status().variant, proxy.client)
-        return served.rendered.snapshot
+        return served.snapshot
 
     def leave(self, session: Session) -> None:
         scope = self._scope_of.pop(session)
         self._scopes[scope].sessions.discard(session)
+        self._gone[session.proxy.id] = session.served()
+        if len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         self._awaited.discard(session)
         self._metrics.stream_closed(session.status().variant, session.proxy.client)
         self._forget_idle()
@@ -116,7 +134,7 @@ class Fleet:
             change = self._render(scope, served)
             if change:
                 for session in served.sessions:
-                    session.publish(served.rendered.snapshot, change)
+                    session.publish(served.snapshot, change)
                 self._awaited |= served.sessions
         if label_keys != self._label_keys:
             self._label_keys = label_keys
@@ -131,6 +149,11 @@ class Fleet:
     def proxies(self) -> list[ProxyStatus]:
         """Every connected client and what it has."""
         return sorted((session.status() for session in self._scope_of), key=lambda status: status.id)
+
+    def problems(self) -> list[Problem]:
+        """What keeps a hook's newest output out of service."""
+        found = (served.hooked.problem for served in self._scopes.values() if served.hooked is not None)
+        return list(dict.fromkeys(problem for problem in found if problem is not None))
 
     def _scope(self, proxy: Proxy, session: Session) -> Scope:
         return replace(proxy.scope(self._label_keys), secrets=session.channel in self._private)
@@ -147,6 +170,10 @@ class Fleet:
     def _render(self, scope: Scope, served: _Served) -> Change:
         began = perf_counter()
         served.rendered, change = render(self.recall, scope, served.rendered, self.revision)
+        if self._hook is not None and (change or served.hooked is None):
+            served.hooked, change = hooks.apply(
+                self._hook, scope, served.rendered.snapshot, change, served.hooked or Hooked()
+            )
         self._metrics.rendered(perf_counter() - began)
         return change
 
@@ -159,7 +186,7 @@ class Fleet:
         old.sessions.discard(session)
         new.sessions.add(session)
         self._scope_of[session] = scope
-        session.publish(new.rendered.snapshot, _between(old.rendered.snapshot, new.rendered.snapshot))
+        session.publish(new.snapshot, _between(old.snapshot, new.snapshot))
         self._forget_idle()
 
     def _forget_idle(self) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from legation import hooks
+from legation.hooks import Hook, Hooked
 from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
 from legation.model import analysis, certificates, gateway_analysis
@@ -124,13 +126,19 @@ class Compiled:
     admitted: Admission
 
 
-def compile(tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None) -> Compiled:
+def compile(
+    tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None, hook: Hook | None = None
+) -> Compiled:
     """The whole way for one proxy."""
     admitted = accept(tree, mesh, mesh_config)
     recall = Recall(admitted.world)
     scope = replace(proxy.scope(label_keys(admitted.world)), secrets=True)
     rendered, _ = resources.render(recall, scope, resources.Rendered(Snapshot()), revision="")
-    return Compiled(rendered.snapshot, problems(tree, admitted, recall, [scope]), admitted)
+    found = problems(tree, admitted, recall, [scope])
+    if hook is None:
+        return Compiled(rendered.snapshot, found, admitted)
+    hooked, _ = hooks.apply(hook, scope, rendered.snapshot, {}, Hooked())
+    return Compiled(hooked.snapshot, [*([hooked.problem] if hooked.problem else []), *found], admitted)
 
 
 def label_keys(world: World) -> frozenset[str]:

@@ -19,6 +19,7 @@ from legation.cli.options import (
     Asker,
     deployments,
     existing,
+    hooks,
     ip,
     mesh,
     mesh_config,
@@ -27,6 +28,7 @@ from legation.cli.options import (
     pairs,
     port_pairs,
 )
+from legation.hooks import Hook
 from legation.ingest import files, kinds
 from legation.ingest import schema as schemas
 from legation.local.envoy import EnvoyMissing
@@ -78,6 +80,7 @@ def validate(
 @option("--locality", default="", help="Where it runs, REGION/ZONE/SUBZONE.", show_default=False)
 @option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="The form of the resources.")
 @mesh_config()
+@hooks()
 @deployments()
 def render(
     directory: str,
@@ -89,13 +92,14 @@ def render(
     locality: str,
     output: str,
     mesh_config: str | None,
+    hooks: Hook | None,
     deployments: str,
 ) -> None:
     """Print the Envoy resources that such a proxy gets. Documents with errors are left out, and told."""
     asker = Asker(role, namespace, label, map_port, bind, locality)
     (directory,) = existing((directory,))
     sources = (directory, mesh_config) if mesh_config else (directory,)
-    compiled = pipeline.compile(files.read_tree(sources), asker.proxy(), mesh(deployments), mesh_config)
+    compiled = pipeline.compile(files.read_tree(sources), asker.proxy(), mesh(deployments), mesh_config, hooks)
     content = {
         table: [printed.message(found) for _, found in sorted(compiled.snapshot.of(type_url).items())]
         for table, type_url in _TABLES.items()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from legation.hooks import Hook, NoHook, load
 from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
 from legation.problems import Problem, Severity
@@ -123,6 +124,23 @@ class Asker:
 def mesh(deployments: str) -> Mesh:
     """What the flags say of the whole mesh."""
     return Mesh(deployments_are_hosts=deployments == "dns")
+
+
+def hooks() -> Callable[[F], F]:
+    """`--hooks`, for whoever wants something of Envoy that no document says."""
+    return option(
+        "--hooks", default=None, metavar="MODULE:FUNCTION", callback=_hook,
+        help="A Python function that edits what proxies get; see docs/hooks.md.",
+    )  # fmt: skip
+
+
+def _hook(_: click.Context, parameter: click.Parameter, written: str | None) -> Hook | None:
+    if written is None:
+        return None
+    try:
+        return load(written)
+    except NoHook as error:
+        raise click.BadParameter(str(error), param=parameter) from None
 
 
 def mesh_config() -> Callable[[F], F]:

@@ -16,7 +16,8 @@ import click
 from legation import bootstrap, names
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
-from legation.cli.options import address, existing, is_local, mesh_config, option, paint
+from legation.cli.options import address, existing, hooks, is_local, mesh_config, option, paint
+from legation.hooks import Hook
 from legation.ingest import state
 from legation.local import workloads
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
@@ -65,6 +66,7 @@ class Local:
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
 @mesh_config()
+@hooks()
 def run(
     directory: str,
     sidecar: tuple[str, ...],
@@ -72,6 +74,7 @@ def run(
     state_dir: str | None,
     variant: str,
     mesh_config: str | None,
+    hooks: Hook | None,
 ) -> None:
     """Run the YAML in DIRECTORY on this machine: a server, a gateway, a sidecar, and stand-ins for what is not here."""
     existing((directory,))
@@ -91,7 +94,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="legation-") as folder:
         socket = f"unix:{folder}/xds"
         settings = Settings(
-            (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config
+            (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config, hook=hooks
         )
         try:
             asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))

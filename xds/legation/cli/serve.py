@@ -15,6 +15,7 @@ from legation.cli.options import (
     address,
     deployments,
     existing,
+    hooks,
     is_local,
     logging_to_stderr,
     mesh,
@@ -24,6 +25,7 @@ from legation.cli.options import (
     seconds,
     xds_addresses,
 )
+from legation.hooks import Hook
 from legation.ingest import state
 
 
@@ -53,6 +55,7 @@ from legation.ingest import state
     help="Look at the files every so many seconds instead of being told.",
 )
 @mesh_config()
+@hooks()
 @deployments()
 def serve(
     directories: tuple[str, ...],
@@ -66,6 +69,7 @@ def serve(
     follow_outside: bool,
     poll: float | None,
     mesh_config: str | None,
+    hooks: Hook | None,
     deployments: str,
 ) -> None:
     """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
@@ -89,6 +93,7 @@ def serve(
         poll=poll,
         mesh_config=mesh_config,
         secrets_on_loopback=secrets_on_loopback,
+        hook=hooks,
     )
     try:
         asyncio.run(_serve(settings))
