@@ -233,6 +233,22 @@ async def test_a_file_that_is_replaced_is_read_again(single: Mesh, authority: Au
         await place.status(200, host=HOST)
 
 
+async def test_a_volume_that_is_replaced_is_read_again(single: Mesh, authority: Authority, stranger: Authority) -> None:
+    """As Kubernetes does it: the files are links into a folder that is a link, and that is replaced."""
+    for name, of in (("old", stranger), ("new", authority)):
+        (authority.folder / name).mkdir()
+        (authority.folder / name / "ca.pem").write_bytes(of.file.read_bytes())
+    (authority.folder / "..data").symlink_to("old")
+    (authority.folder / "ca.pem").symlink_to("..data/ca.pem")
+    async with serving(authority.certificate("red", HOST)) as server:
+        how = {"mode": "SIMPLE", "caCertificates": authority.folder / "ca.pem"}
+        place = (await encrypted(single, server.port, **how)).at(80)
+        assert (await place.ask(host=HOST)).status == 503
+        (authority.folder / "..next").symlink_to("new")
+        (authority.folder / "..next").rename(authority.folder / "..data")
+        await place.status(200, host=HOST)
+
+
 async def test_a_missing_file_costs_its_own_service_only(single: Mesh, authority: Authority) -> None:
     async with serving(authority.certificate("red", HOST)) as server:
         how = {"mode": "SIMPLE", "caCertificates": authority.folder / "nowhere.pem"}
