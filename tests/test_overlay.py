@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from legation import overlay
 from legation.overlay import Overlay
 
@@ -31,13 +30,13 @@ def test_it_is_a_dict(steps: list[tuple[dict[int, int], set[int]]]) -> None:
 
 
 def test_what_changes_keeps_its_place() -> None:
-    table = Overlay({name: 0 for name in range(overlay.FEW)}).altered({3: 1}).altered({5: 1}, [4])
+    table = Overlay(dict.fromkeys(range(overlay.FEW), 0)).altered({3: 1}).altered({5: 1}, [4])
     assert list(table)[:5] == [0, 1, 2, 3, 5]
     assert list(table.values())[:5] == [0, 0, 0, 1, 1]
 
 
 def test_many_changes_do_not_pile_up() -> None:
-    table = Overlay({name: 0 for name in range(1_000)})
+    table = Overlay(dict.fromkeys(range(1000), 0))
     for name in range(1_000):
         table = table.altered({name: 1}, [name + 1])
     assert len(table._top) <= overlay.FEW

@@ -16,7 +16,9 @@ def test_every_code_has_its_row() -> None:
         for module in (ROOT / "xds").rglob("*.py")
         for code in re.findall(r'"((?:LEG|IST)\d{4})"', module.read_text(encoding="utf-8"))
     }
-    told = re.findall(r"^\| ((?:LEG|IST)\d{4}) \|", (ROOT / "docs/problems.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = re.findall(
+        r"^\| ((?:LEG|IST)\d{4}) \|", (ROOT / "docs/problems.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert sorted(told) == sorted(set(told)), "each once, in order"
     assert set(told) == used
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from legation.ingest import documents
 from legation.ingest.documents import At
 from legation.problems import Problem

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from legation.model.meta import Key, Object, ObjectMeta
 from legation.model.recall import Reader, Recall
 from legation.model.world import ALL, Fact, World

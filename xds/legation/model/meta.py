@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from legation.names import Key as Key
+from legation.names import Key
+
+__all__ = ["Key", "Object", "ObjectMeta"]
 
 
 @dataclass(frozen=True, slots=True)
