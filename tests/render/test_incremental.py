@@ -71,6 +71,10 @@ def rule(name: str, namespace: str = "default") -> list[Object]:
             "    - {destination: {host: a, subset: one}, weight: 1}\n    - {destination: {host: x.example}, weight: 2}",
             "  hosts: [a.default.svc, 10.0.0.1]\n"
             "  http: [{match: [{sourceLabels: {app: x}}], directResponse: {status: 200}}]",
+            "  hosts: [b]\n  http:\n  - match: [{uri: {prefix: /one}}]\n    delegate: {name: r2}\n    mirror: {host: a}\n"
+            "  - delegate: {name: r3, namespace: far}",
+            "  http: [{match: [{uri: {prefix: /one/two}}, {sourceLabels: {app: x}}], route: [{destination: {host: a}}]}]",
+            "  exportTo: [default]\n  http: [{route: [{destination: {host: x.example}}], mirror: {host: b}}]",
         ],
     )
 

@@ -35,11 +35,13 @@ def rules(reader: Reader, root: Object) -> Iterator[Served]:
 
 
 def filled_in(reader: Reader, root: Key, number: int) -> tuple[Served | None, ...]:
-    """What stands in place of a rule (a unit): every rule of its delegate, or None for one that contradicts it."""
-    (item,) = reader.get(root.kind, (root.namespace, root.name))
-    rule = item.spec.http[number]
-    delegate = found(reader, item, rule)
-    if delegate is None:
+    """What stands in place of a rule (a unit): every rule of its delegate, or None for one that contradicts it. Nothing
+    if there is no such rule, or none any longer.
+    """
+    items = reader.get(root.kind, (root.namespace, root.name))
+    rule = items[0].spec.http[number] if items and number < len(items[0].spec.http) else None
+    delegate = found(reader, items[0], rule) if rule is not None else None
+    if rule is None or delegate is None:
         return ()
     qualified = _qualified(reader, rule, root.namespace)
     return tuple(_merged(reader, qualified, theirs, delegate.key) for theirs in delegate.spec.http)
