@@ -22,7 +22,7 @@ from legation.console.server import Console
 from legation.fleet import Fleet
 from legation.hooks import Hook
 from legation.ingest import documents, files, state, watch
-from legation.ingest.admission import Admission, Decision, File, Version
+from legation.ingest.admission import REFERENCE_PATIENCE, Admission, Decision, File, Version
 from legation.ingest.decode import decode
 from legation.model.meta import Key, Object
 from legation.model.world import Mesh, World
@@ -35,6 +35,9 @@ from legation.transport.server import Server
 log = logging.getLogger("legation")
 
 T = TypeVar("T")
+
+HELD_UP = 0.02
+"""Seconds by which a timer of a process that gets the time it needs is never late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class App:
         self._files: set[str] = set()
         self._tree_problems: tuple[Problem, ...] = ()
         self._patience: asyncio.TimerHandle | None = None
+        self._passing: asyncio.Task[None] | None = None
         self._report: asyncio.TimerHandle | None = None
         self._state: state.State | None = None
         self._writer = ThreadPoolExecutor(1, "legation-state")
@@ -214,8 +218,7 @@ class App:
             self._patience.cancel()
             self._patience = None
         if decision.again_at is not None:
-            delay = max(0.0, decision.again_at - monotonic())
-            self._patience = loop.call_later(delay, lambda: asyncio.ensure_future(self._time_passed()))
+            self._wait(max(0.0, decision.again_at - monotonic()))
         if self._report is None:
             # Telling can wait until what was saved is on its way.
             self._report = loop.call_later(0.02, self._tell)
@@ -223,9 +226,23 @@ class App:
             async with self.changed:
                 self.changed.notify_all()
 
-    async def _time_passed(self) -> None:
+    def _wait(self, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(delay, self._patience_ends, loop.time() + delay)
+
+    def _patience_ends(self, due: float) -> None:
+        """It was silent, unless this process was held up: then what happened meanwhile is heard first."""
+        if asyncio.get_running_loop().time() - due > HELD_UP:
+            self._wait(REFERENCE_PATIENCE)
+            return
         self._patience = None
-        await self._advance(self._step((), ()), monotonic())
+        self._passing = asyncio.create_task(self._time_passed())
+
+    async def _time_passed(self) -> None:
+        try:
+            await self._advance(self._step((), ()), monotonic())
+        except Exception:
+            log.exception("what had waited could not be taken in; what was served stays")
 
     async def supply(self, put: Iterable[Object], removed: Iterable[Key] = ()) -> None:
         """Documents that no file has: what `run` knows of the stand-ins that it started."""
