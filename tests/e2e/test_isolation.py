@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import time
 
 import pytest
@@ -160,6 +162,29 @@ async def test_a_mass_removal_that_is_taken_back_never_happens(single: Mesh) -> 
         single.write("rules.yaml", *documents[:-1], rule("red-7", "two"))
         await place.workload("two", host="red-7.example")
         await server.says("mended: .*a change removes 8 of 11 documents")
+    assert not load.failures
+
+
+async def test_a_pause_of_the_server_is_no_silence(single: Mesh) -> None:
+    """It is stopped before the two seconds are over; what was brought back meanwhile counts, though time is up."""
+    await services(single, "one")
+    documents = [rule(f"red-{number}", "one") for number in range(8)]
+    rules = single.write("rules.yaml", *documents)
+    server = await single.serve()
+    place = (await single.gateway()).at()
+    await place.workload("one", host="red-0.example")
+
+    async with place.under_load(host="red-0.example") as load:
+        rules.unlink()
+        await server.says("a change removes 8 of 10 documents")
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            single.write("rules.yaml", *documents)
+            await asyncio.sleep(2.2)  # that it is held up for so long is what is tried
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        await server.says("mended: .*a change removes 8 of 10 documents")
+        await load.more(20)
     assert not load.failures
 
 
