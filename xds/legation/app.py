@@ -100,6 +100,7 @@ class App:
         self._patience: asyncio.TimerHandle | None = None
         self._passing: asyncio.Task[None] | None = None
         self._report: asyncio.TimerHandle | None = None
+        self._hourly: asyncio.TimerHandle | None = None
         self._state: state.State | None = None
         self._writer = ThreadPoolExecutor(1, "legation-state")
         self._stack = contextlib.AsyncExitStack()
@@ -124,6 +125,7 @@ class App:
             stack.push_async_callback(console.stop)
             self.http = (settings.http[0], console.port)
         self._metrics.follow(self.proxies)
+        self.fleet.on_new_scope = self._report_soon
         self._metrics.watch_certificates(lambda: pipeline.first_expiry(self.fleet.recall))
         accepted = self._open_state(stack)
         changes = watch.watch(settings.sources, poll=settings.poll, follow_outside=settings.follow_outside)
@@ -219,9 +221,7 @@ class App:
             self._patience = None
         if decision.again_at is not None:
             self._wait(max(0.0, decision.again_at - monotonic()))
-        if self._report is None:
-            # Telling can wait until what was saved is on its way.
-            self._report = loop.call_later(0.02, self._tell)
+        self._report_soon()
         if decision.facts:
             async with self.changed:
                 self.changed.notify_all()
@@ -287,9 +287,17 @@ class App:
     def held(self) -> list[Problem]:
         return in_order(self.admission.held())
 
+    def _report_soon(self) -> None:
+        """Telling can wait until what was saved is on its way."""
+        if self._report is None:
+            self._report = asyncio.get_running_loop().call_later(0.02, self._tell)
+
     def _tell(self) -> None:
-        """Tells what is new since the last time, and what is mended."""
+        """Tells what is new since the last time, and what is mended; again in an hour, since certificates expire."""
         self._report = None
+        if self._hourly is not None:
+            self._hourly.cancel()
+        self._hourly = asyncio.get_running_loop().call_later(3600, self._report_soon)
         now = dict.fromkeys(self.problems())
         for problem in self._known:
             if problem not in now:

@@ -66,6 +66,8 @@ class Fleet:
         self._refused = refused
         self._hook = hook
         self._private = {Channel.SOCKET, *((Channel.LOOPBACK,) if secrets_on_loopback else ())}
+        self.on_new_scope: Callable[[], None] = lambda: None
+        """Called when there is a scope that was not there before, for which there may be something to say."""
         self._loaded = asyncio.Event()
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
@@ -165,6 +167,7 @@ class Fleet:
             with _no_garbage():
                 self._render(scope, served)
             self._scopes[scope] = served
+            self.on_new_scope()
         return served
 
     def _render(self, scope: Scope, served: _Served) -> Change:

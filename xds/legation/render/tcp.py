@@ -14,6 +14,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from legation import names
 from legation.model import hosts, routing, rules, services
 from legation.model.meta import Key
+from legation.model.policies import Policy
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
 from legation.model.rules import Caller
@@ -22,6 +23,7 @@ from legation.render import access_logs, clusters
 from legation.render.chains import ANY, Chain, chain
 from legation.render.context import RouteContext
 from legation.render.features import destinations, match
+from legation.render.features import tcp as destination_rule
 from legation.snapshot.snapshot import Ref
 
 FILTER = "envoy.filters.network.tcp_proxy"
@@ -64,7 +66,7 @@ def by_name(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
         for rule in item.spec.tls:
             for wanted in rule.match:
                 narrowed = _narrowed(wanted.sni_hosts, server, item.key)
-                if narrowed and match.concerns(wanted, context):
+                if narrowed and match.is_for(wanted, context):
                     config, used = _proxy(rule.route, context)
                     body, origins = chain(FILTER, config), (server.origin, item.key)
                     yield Chain(body, narrowed, wanted.destination_subnets, (), False, used, origins)
@@ -97,7 +99,7 @@ def _called(matches: tuple[Any, ...], context: RouteContext) -> Iterator[tuple[s
     if not matches:
         yield ()
     for wanted in matches:
-        if match.concerns(wanted, context):
+        if match.is_for(wanted, context):
             yield wanted.destination_subnets
 
 
@@ -115,21 +117,32 @@ def _narrowed(asked: tuple[str, ...], server: Server, rule: Key) -> tuple[str, .
 
 
 def _proxy(route: tuple[Any, ...], context: RouteContext) -> tuple[tcp_proxy_pb2.TcpProxy, frozenset[Ref]]:
-    """One destination is named as it is, whatever its weight; of several, those with weight 0 are left out."""
+    """One destination is named as it is, whatever its weight; of several, those with weight 0 are left out. The policy of
+    the first holds for all of its connections.
+    """
+    to = [destinations.cluster_of(entry.destination, context) for entry in route]
+    made = tcp_proxy_pb2.TcpProxy()
     if len(route) == 1:
-        to = destinations.cluster_of(route[0].destination, context)
-        return _logged(context.reader, tcp_proxy_pb2.TcpProxy(stat_prefix=to, cluster=to)), frozenset(
-            ((names.CLUSTER, to),)
-        )
-    made = tcp_proxy_pb2.TcpProxy(stat_prefix=f"{context.item.key.name}.{context.namespace}")
-    shares: dict[str, int] = {}
-    for entry in route:
-        if entry.weight:
-            to = destinations.cluster_of(entry.destination, context)
-            shares[to] = shares.get(to, 0) + entry.weight
-    for to, weight in shares.items():
-        made.weighted_clusters.clusters.add(name=to, weight=weight)
-    return _logged(context.reader, made), frozenset((names.CLUSTER, to) for to in shares)
+        made.stat_prefix = made.cluster = to[0]
+        used = {to[0]}
+    else:
+        made.stat_prefix = f"{context.item.key.name}.{context.namespace}"
+        shares: dict[str, int] = {}
+        for name, entry in zip(to, route, strict=True):
+            if entry.weight:
+                shares[name] = shares.get(name, 0) + entry.weight
+        for name, weight in shares.items():
+            made.weighted_clusters.clusters.add(name=name, weight=weight)
+        used = set(shares)
+    if (policy := _policy(context.reader, to[0], context.scope)) is not None:
+        destination_rule.apply(made, policy)
+    return _logged(context.reader, made), frozenset((names.CLUSTER, name) for name in used)
+
+
+def _policy(reader: Reader, cluster: str, scope: Scope) -> Policy | None:
+    parts, caller = names.parse_cluster(cluster), reader.ask(rules.caller, scope)
+    assert parts is not None, cluster
+    return rules.policy(reader, parts, reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels))
 
 
 def _logged(reader: Reader, made: tcp_proxy_pb2.TcpProxy) -> tcp_proxy_pb2.TcpProxy:

@@ -16,13 +16,18 @@ from legation.render.context import RouteContext
 
 
 def concerns(match: Any, context: RouteContext) -> bool:
-    """Whether a match can hold for this gateway, port and proxy at all. Gateways that it names make Istio ignore its
-    source conditions; else a gateway proxy is held against them like any other caller.
+    """Whether a match of requests can hold for this gateway, port and proxy at all."""
+    if any(name.startswith(CLAIMS) for asked in (match.headers, match.without_headers) for name in asked):
+        return False  # nothing here reads tokens yet, so no claim is known to be there, and none to be missing
+    return is_for(match, context)
+
+
+def is_for(match: Any, context: RouteContext) -> bool:
+    """Whether a match, be it of requests or of connections, is for this gateway, port and proxy. Gateways that it names
+    make Istio ignore its source conditions; else a gateway proxy is held against them like any other caller.
     """
     if match.port is not None and match.port != context.port:
         return False
-    if any(name.startswith(CLAIMS) for asked in (match.headers, match.without_headers) for name in asked):
-        return False  # nothing here reads tokens yet, so no claim is known to be there, and none to be missing
     if match.gateways:
         own = context.namespace
         return any(index.gateway_reference(name, own) == context.gateway for name in match.gateways)

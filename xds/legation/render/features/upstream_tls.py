@@ -26,9 +26,9 @@ _ALPN_OF_THE_MESH = "istio"
 
 
 def apply(draft: ClusterDraft) -> None:
-    """Nothing for DISABLE, which is also what an empty block means."""
+    """Nothing for DISABLE, which is also what an empty block means; nor where what comes is encrypted already."""
     written = draft.policy.tls
-    if written is None or written.mode == "DISABLE":
+    if written is None or written.mode == "DISABLE" or names.is_sni_cluster(draft.made.name):
         return
     made = tls_pb2.UpstreamTlsContext()
     common = made.common_tls_context
