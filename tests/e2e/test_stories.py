@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from legation.bootstrap import Variant
 
-from .mesh import CONFIGS, Answer, Place, binomial, eventually, story
+from .mesh import CONFIGS, Answer, Place, binomial, eventually, free_port, story
 
 pytestmark = pytest.mark.envoy
 
@@ -288,9 +289,12 @@ async def test_what_fails_is_tried_again_and_what_hangs_is_given_up(variant: Var
 
 
 @tells("mirroring")
-@pytest.mark.xdist_group("port 9700")
-async def test_copies_go_to_a_program_of_ones_own(variant: Variant) -> None:
+async def test_copies_go_to_a_program_of_ones_own(variant: Variant, tmp_path: Path) -> None:
     seen: list[bytes] = []
+    port = free_port()
+    shutil.copytree(CONFIGS / "mirroring", tmp_path / "mirroring")
+    rules = tmp_path / "mirroring" / "rules.yaml"
+    rules.write_text(rules.read_text().replace("http: 9700", f"http: {port}"))
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError):
@@ -301,7 +305,10 @@ async def test_copies_go_to_a_program_of_ones_own(variant: Variant) -> None:
     async def lines() -> list[bytes]:
         return [head.split(b"\r\n")[0] for head in seen]
 
-    async with await asyncio.start_server(note, "127.0.0.1", 9700), story("mirroring", variant) as told:
+    async with (
+        await asyncio.start_server(note, "127.0.0.1", port),
+        story("mirroring", variant, source=tmp_path) as told,
+    ):
         place = told.at("sidecar.default", "till")
         assert (await place.ask("/receipts", "till")).workload == "till-v1"
         await eventually(lines, lambda found: found == [b"GET /receipts HTTP/1.1"])
