@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from legation.model import index, services
 from legation.model.base import FrozenMap
+from legation.model.conditions import HTTPMatchRequest
 from legation.model.meta import Key, Object
 from legation.model.recall import Reader
 from legation.model.traffic import Destination, StringMatch
-from legation.model.virtual_service import HTTPMatchRequest, HTTPRoute
+from legation.model.virtual_service import HTTPRoute
 
 
 @dataclass(frozen=True, slots=True)

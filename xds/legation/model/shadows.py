@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
-from legation.model.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
+from legation.model.conditions import HTTPMatchRequest
+from legation.model.virtual_service import HTTPRoute, VirtualService
 from legation.problems import Path
 
 UNREACHABLE: Final = "IST0130"

@@ -11,7 +11,7 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from legation.model import index
-from legation.model.virtual_service import CLAIMS
+from legation.model.conditions import CLAIMS
 from legation.render.context import RouteContext
 
 
