@@ -215,7 +215,6 @@ class App:
     async def _advance(self, decision: Decision, at: float) -> None:
         if decision.facts:
             self.fleet.advance(decision.world, decision.facts, self.admission.revision, at)
-        loop = asyncio.get_running_loop()
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -145,6 +145,8 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
 
 
 def _loss(reference: Reference) -> str:
+    if reference.path[1] in ("tls", "tcp"):
+        return "connections are closed"
     is_copy = reference.path[3] in ("mirror", "mirrors")
     return "the copies go nowhere" if is_copy else "requests are answered 503"
 

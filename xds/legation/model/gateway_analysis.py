@@ -41,7 +41,7 @@ def conflict(of: Conflict) -> Finding:
             hint = "map one of them to another port (--map-port)"
             return Finding(of.loser, (*place, "port", "number"), Severity.ERROR, "LEG0802", said, hint, of.winner)
         case Clash.PROTOCOL:
-            said = f"port {of.port} belongs to {of.winner}, which speaks something else there; this server is left out"
+            said = f"port {of.port} is {of.winner}'s, and who is meant could not be told; this server is left out"
             hint = "use another port, or another `bind`"
             return Finding(of.loser, (*place, "port"), Severity.WARNING, "IST0145", said, hint, of.winner)
         case Clash.HOSTS:

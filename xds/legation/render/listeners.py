@@ -62,10 +62,12 @@ def _at_gateway(reader: Reader, name: str, scope: Scope) -> Resource | None:
     by_server = reader.each(server_chains, (scope,), servers.sharing, name, scope)
     if not by_server:
         return None
-    server: Server = next(iter(by_server))
-    found = [one for chains in by_server.values() for one in chains]
+    first: Server = next(iter(by_server))
+    # Who has a certificate for a name goes before rules that would pass it on unread: it may ask clients for theirs.
+    ordered = sorted(by_server, key=lambda server: not server.handling.ends_tls)
+    found = [one for server in ordered for one in by_server[server]]
     inspected = any(not server.handling.is_plain for server in by_server)
-    return _listener(reader, name, scope, server.bind or servers.ALL_ADDRESSES, server.real_port, found, inspected)
+    return _listener(reader, name, scope, first.bind or servers.ALL_ADDRESSES, first.real_port, found, inspected)
 
 
 def server_chains(reader: Reader, server: Server, scope: Scope) -> tuple[Chain, ...]:
