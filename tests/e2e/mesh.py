@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -26,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 import h11
 from legation.bootstrap import Options, Variant, bootstrap
-from legation.local.envoy import Envoy
+from legation.local.envoy import Envoy, leashed
 from legation.local.stand_in import StandIn, Workload
 from legation.model.proxy import Role
 
@@ -247,8 +246,8 @@ class Program:
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "legation", *arguments, stdin=stdin, stdout=pipe, stderr=pipe,
-                env={**clean_environment(), **environment}, preexec_fn=_leash, process_group=0,
+                *leashed((sys.executable, "-m", "legation", *arguments)), stdin=stdin, stdout=pipe, stderr=pipe,
+                env={**clean_environment(), **environment}, process_group=0,
             )
         )  # fmt: skip
 
@@ -340,14 +339,6 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("LEGATION_") or name == "LEGATION_ENVOY"
     } | {"NO_COLOR": "1"}
-
-
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _leash() -> None:
-    if _prctl is not None:
-        _prctl(1, signal.SIGKILL)
 
 
 def descendants(pid: int) -> set[int]:

@@ -90,7 +90,7 @@ class Envoy:
                 "--log-level", "warning", "--log-format", "[%l] %v", *arguments,
             )  # fmt: skip
             process = await asyncio.create_subprocess_exec(
-                *_leashed(command), stdin=DEVNULL, stdout=stdout, stderr=PIPE, start_new_session=True
+                *leashed(command), stdin=DEVNULL, stdout=stdout, stderr=PIPE, start_new_session=True
             )
             envoy = cls(process, show or (lambda line: None))
 
@@ -230,7 +230,8 @@ A program of its own, since `preexec_fn` forks Python beside gRPC's threads. The
 """
 
 
-def _leashed(command: tuple[str, ...]) -> tuple[str, ...]:
+def leashed(command: tuple[str, ...]) -> tuple[str, ...]:
+    """A command that ends with the process that starts it (on Linux; elsewhere the command as it is)."""
     if sys.platform != "linux":
         return command
     return (sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command)
