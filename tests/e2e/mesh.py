@@ -509,10 +509,18 @@ class Story:
     program: Program
     console: Place
     places: Mapping[tuple[str, str], Place]
-    """Where to ask, by proxy (`gateway`, `sidecar.default`) and host, as the program proposes it."""
+    """Where to ask, by proxy (`gateway`, `sidecar.default`) and host (or https://host), as the program proposes it."""
 
     def at(self, proxy: str, host: str) -> Place:
         return self.places[proxy, host]
+
+    def client(self, *, known: bool = False) -> ssl.SSLContext:
+        """A client that trusts the authority of the run; if it is `known`, one with a certificate of it."""
+        (folder,) = (found[1] for line in self.program.lines if (found := re.search(r"\.key are in (\S+)\)$", line)))
+        context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
+        if known:
+            context.load_cert_chain(f"{folder}/client.crt", f"{folder}/client.key")
+        return context
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:
         """Saves a changed file, as an editor does."""
@@ -566,6 +574,8 @@ def _proposed(lines: Iterable[str]) -> tuple[Place, dict[tuple[str, str], Place]
             proxy = found[1]
         elif found := re.match(r"  curl -s (?:-H 'Host: (\S+)' )?http://(\S+):(\d+)/", line):
             places[proxy, found[1] or ""] = Place(int(found[3]), found[2])
+        elif found := re.match(r"  curl -s --cacert .* https://(\S+):(\d+)/", line):
+            places[proxy, f"https://{found[1]}"] = Place(int(found[2]))
         elif found := re.match(r"see  http://(\S+):(\d+)/", line):
             console = Place(int(found[2]), found[1])
     return console, places

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import shutil
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -386,3 +387,47 @@ async def test_a_browser_of_one_other_origin_may_call(variant: Variant) -> None:
             answer = await place.ask("/", host, origin=origin)
             assert answer.workload == "scores-v1"
             assert answer.headers.get("access-control-allow-origin") == (origin if fits else None), origin
+
+
+@tells("secure-ingress")
+async def test_two_hosts_have_their_own_certificates_and_clear_text_is_sent_to_them(variant: Variant) -> None:
+    async with story("secure-ingress", variant) as told:
+        place = told.at("gateway", "https://shop.example")
+        for name in ("shop", "office"):
+            answer = await place.ask("/basket", f"{name}.example", tls=told.client())
+            assert (answer.workload, answer.json["path"]) == (f"{name}-v1", "/basket")
+        answer = await told.at("gateway", "shop.example").ask("/basket", "shop.example")
+        assert (answer.status, answer.headers["location"]) == (301, "https://shop.example/basket")
+        old = told.client()
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        assert (await place.ask("/", "shop.example", tls=old)).status == 0
+
+
+@tells("mutual-tls-edge")
+async def test_only_who_shows_a_certificate_comes_in(variant: Variant) -> None:
+    async with story("mutual-tls-edge", variant) as told:
+        place = told.at("gateway", "https://api.example")
+        known, unknown = told.client(known=True), told.client()
+        answer = await place.ask("/", "api.example", tls=known, x_forwarded_client_cert="By=me")
+        assert answer.workload == "api-v1"
+        assert answer.json["headers"]["x-forwarded-client-cert"].startswith("Hash=")
+        assert (await place.ask("/", "api.example", tls=unknown)).status == 0
+        for client in (known, unknown):
+            assert (await place.ask("/", "open.example", tls=client)).workload == "api-v1"
+
+
+@tells("tls-and-tcp")
+async def test_what_is_no_http_goes_by_name_and_by_weight(variant: Variant) -> None:
+    async with story("tls-and-tcp", variant) as told:
+        place = told.at("gateway", "https://vault.example")
+        assert (await place.ask("/", "vault.example", tls=told.client())).workload == "vault-v1"
+        assert (await place.ask("/", "queue.example", tls=told.client())).workload == "queue-v1"
+        assert (await place.ask("/", "other.example", tls=told.client())).status == 0
+        raw = told.at("gateway", "queue.example")
+        tally = await raw.tally(200, lambda answer: answer.workload)
+        assert tally["queue-v1"] in binomial(200, 3 / 4)
+        assert tally["queue-v1"] + tally["queue-next-v1"] == 200
+        told.edit("ingress.yaml", lambda text: text.replace("weight: 3", "weight: 0"))
+        await eventually(
+            lambda: raw.tally(20, lambda answer: answer.workload), lambda found: set(found) == {"queue-next-v1"}
+        )

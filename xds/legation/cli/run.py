@@ -20,6 +20,7 @@ from legation.cli.options import address, existing, hooks, is_local, mesh_config
 from legation.hooks import Hook
 from legation.ingest import state
 from legation.local import workloads
+from legation.local.certificates import StandInCertificates
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
 from legation.model import servers
 from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
@@ -97,18 +98,20 @@ def run(
             (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config, hook=hooks
         )
         try:
-            asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant)))
+            asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant), Path(folder)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:
             click.echo(f"not started: {error}", err=True)
             sys.exit(1)
 
 
-async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap.Variant) -> None:
+async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap.Variant, folder: Path) -> None:
     asked_to_stop = interrupts.cancel_when_asked()
     with contextlib.suppress(asyncio.CancelledError):
         async with contextlib.AsyncExitStack() as stack:
             app = await stack.enter_async_context(App(settings, _tell))
-            stand_ins = workloads.StandIns()
+            certificates = StandInCertificates(folder)
+            await app.supply(*certificates.follow(app.admission.world, app.admission.accepted))
+            stand_ins = workloads.StandIns(certificates.authority.server)
             stack.push_async_callback(stand_ins.stop)
             await app.supply(*await stand_ins.follow(app.admission.world))
             proxies = list(_proxies(app.admission.world, sidecars))
@@ -117,9 +120,9 @@ async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap
             ]
             for envoy in envoys:
                 await envoy.ready()
-            for line in tour.introduction(app, proxies, stand_ins.summary()):
+            for line in tour.introduction(app, proxies, stand_ins.summary(), certificates):
                 click.echo(line)
-            await _until_one_ends(_follow(app, stand_ins), *(envoy.wait() for envoy in envoys))
+            await _until_one_ends(_follow(app, stand_ins, certificates), *(envoy.wait() for envoy in envoys))
             raise EnvoyDied(-1, ["an Envoy ended unasked"])
 
 
@@ -138,14 +141,15 @@ async def _until_one_ends(*running: Coroutine[Any, Any, object]) -> None:
             task.cancel()
 
 
-async def _follow(app: App, stand_ins: workloads.StandIns) -> None:
-    """Replicas come and go with the documents."""
+async def _follow(app: App, stand_ins: workloads.StandIns, certificates: StandInCertificates) -> None:
+    """Replicas and certificates come and go with the documents."""
     while True:
         async with app.changed:
             await app.changed.wait()
+        signed, dropped = certificates.follow(app.admission.world, app.admission.accepted)
         added, removed = await stand_ins.follow(app.admission.world)
-        if added or removed:
-            await app.supply(added, removed)
+        if added or removed or signed or dropped:
+            await app.supply([*signed, *added], [*dropped, *removed])
 
 
 def _proxies(world: World, sidecars: tuple[str, ...]) -> Iterator[Local]:
@@ -164,7 +168,7 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
     recall = Recall(world)
     scope = local.proxy.scope(label_keys(world))
     if local.role is Role.GATEWAY:
-        written = sorted({server.number for server in recall.ask(servers.servers, scope)})
+        written = sorted({server.number for server in recall.ask(servers.servers, scope)} - {0})
     else:
         written = list(recall.ask(routes.sidecar_ports, scope))
     port_map: dict[int, int] = {}

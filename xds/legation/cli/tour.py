@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
 
 from legation.app import App
-from legation.model import hosts, index, services
+from legation.local.certificates import StandInCertificates
+from legation.model import hosts, index, servers, services
 from legation.model.meta import Object
 from legation.model.proxy import Role
 from legation.model.recall import Recall
+from legation.model.servers import Handling
 from legation.names import MESH_GATEWAY
 
 MOST = 8
@@ -30,17 +33,23 @@ class Proxy(Protocol):
         """Where a written port is."""
 
 
-def introduction(app: App, proxies: Sequence[Any], stand_ins: dict[str, int]) -> Iterator[str]:
+def introduction(
+    app: App, proxies: Sequence[Any], stand_ins: dict[str, int], certificates: StandInCertificates
+) -> Iterator[str]:
     """The lines, ready to print."""
     if stand_ins:
         listed = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in stand_ins.items())
         yield f"stand-ins: {listed}"
+    if certificates.summary:
+        listed = ", ".join(certificates.summary)
+        yield f"certificates: {listed}  (made for this run; ca.crt, client.crt and .key are in {certificates.folder})"
     for proxy in proxies:
         where = f"{proxy.name}.{proxy.namespace}" if proxy.role is Role.SIDECAR else proxy.name
         moved = ", ".join(f"{written} is served on {real}" for written, real in proxy.port_map)
         yield ""
         yield click.style(f"{proxy.role}: {where}", bold=True) + (f"  ({moved})" if moved else "")
-        listed_requests = list(_at_gateway(app, proxy) if proxy.role is Role.GATEWAY else _beside(app, proxy))
+        asked = _at_gateway(app, proxy, certificates) if proxy.role is Role.GATEWAY else _beside(app, proxy)
+        listed_requests = list(dict.fromkeys(asked))
         yield from (f"  {line}" for line in listed_requests[:MOST])
         if len(listed_requests) > MOST:
             yield f"  … and {len(listed_requests) - MOST} more"
@@ -52,16 +61,52 @@ def introduction(app: App, proxies: Sequence[Any], stand_ins: dict[str, int]) ->
     yield "stop with Ctrl-C"
 
 
-def _at_gateway(app: App, proxy: Any) -> Iterator[str]:
+def _at_gateway(app: App, proxy: Any, certificates: StandInCertificates) -> Iterator[str]:
     world = app.admission.world
     for item in _all(app, "VirtualService"):
         for gateway in index.gateways(item):
             found = world.get("Gateway", tuple(gateway.split("/"))) if gateway != MESH_GATEWAY else ()
             for server in found[0].spec.servers if found else ():
-                for host in item.spec.hosts:
-                    name = next((mine for mine in (host, *server.hosts) if not hosts.is_wildcard(mine)), "")
-                    for path in _paths(item):
-                        yield curl(name.rpartition("/")[2], "127.0.0.1", proxy.real(server.port.number), path)
+                for name in _named(item, server):
+                    for path in _asked(item, server, name):
+                        yield _request(server, name, proxy.real(server.port.number), path, certificates.folder)
+
+
+def _named(item: Object, server: Any) -> Iterator[str]:
+    """A name for every host of a rule that a server has, "" for any."""
+    own = [servers.server_host(mine, "").host for mine in server.hosts]
+    for host in item.spec.hosts:
+        common = [host if hosts.contains(mine, host) else mine for mine in own if _meet(mine, host)]
+        if common:
+            yield next((name for name in common if not hosts.is_wildcard(name)), "")
+
+
+def _meet(one: str, other: str) -> bool:
+    return hosts.contains(one, other) or hosts.contains(other, one)
+
+
+def _asked(item: Object, server: Any, name: str) -> Iterator[str]:
+    """The paths to ask a server for by the rules of a VirtualService that are for it."""
+    match servers.handling(server):
+        case Handling.HTTP | Handling.HTTPS:
+            yield from _paths(item)
+        case Handling.TCP | Handling.TLS if item.spec.tcp:
+            yield "/"
+        case Handling.PASSTHROUGH if any(name in wanted.sni_hosts for rule in item.spec.tls for wanted in rule.match):
+            yield "/"
+
+
+def _request(server: Any, name: str, port: int, path: str, folder: Path) -> str:
+    handling = servers.handling(server)
+    if handling.is_plain:
+        return curl(name, "127.0.0.1", port, path)
+    name = name or "localhost"
+    mine = (
+        f"--cert {folder}/client.crt --key {folder}/client.key "
+        if server.tls.mode in ("MUTUAL", "OPTIONAL_MUTUAL")
+        else ""
+    )
+    return f"curl -s --cacert {folder}/ca.crt {mine}--resolve {name}:{port}:127.0.0.1 https://{name}:{port}{path}"
 
 
 def _beside(app: App, proxy: Any) -> Iterator[str]:

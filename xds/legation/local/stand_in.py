@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -47,7 +48,14 @@ class StandIn:
         """The port that it listens on."""
 
     @classmethod
-    async def start(cls, workload: Workload, host: str = "127.0.0.1", port: int = 0, stands_for: int = 0) -> Self:
+    async def start(
+        cls,
+        workload: Workload,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        stands_for: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
         """Listens on `host`:`port` (0: the system chooses). Answers name the port `stands_for`, or else the real one.
 
         Raises OSError for an address that is in use or not of this machine.
@@ -63,7 +71,7 @@ class StandIn:
         }
         connections: set[_Connection] = set()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(identity, connections), sock=listening)
+        server = await loop.create_server(lambda: _Connection(identity, connections), sock=listening, ssl=tls)
         return cls(server, connections, real)
 
     async def stop(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Wanted:
     """One listener that should be there: a replica of a workload, on one of its ports.
 
     `address` is where the documents say that it listens, or None for a replica of a Deployment, which may listen anywhere;
-    `target` is then what services call its port: its number or its name.
+    `target` is then what services call its port: its number or its name. `tls`: that is what it speaks.
     """
 
     namespace: str
@@ -37,6 +38,7 @@ class Wanted:
     labels: Labels
     address: str | None = None
     target: str = ""
+    tls: bool = False
 
 
 def wanted(world: World) -> frozenset[Wanted]:
@@ -61,7 +63,7 @@ def _of_service(reader: Reader, service: services.Service) -> Iterator[Wanted]:
             for replica in range(replicas if number is not None else 0):
                 yield Wanted(
                     item.key.namespace, item.key.name, replica + 1, number or 0, labels(index.workload_labels(item)),
-                    target=str(port.target),
+                    target=str(port.target), tls=_speaks_tls(port),
                 )  # fmt: skip
         for endpoint in reader.ask(endpoints.endpoints, service.host, service.namespace, port.number):
             if endpoint.origin is not None and endpoint.origin.name.startswith(PREFIX):
@@ -70,7 +72,13 @@ def _of_service(reader: Reader, service: services.Service) -> Iterator[Wanted]:
                 name = dict(endpoint.labels).get("app") or service.name
                 version = dict(endpoint.labels).get("version")
                 name = f"{name}-{version}" if version else name
-                yield Wanted(service.namespace, name, 1, endpoint.port, endpoint.labels, endpoint.address)
+                yield Wanted(
+                    service.namespace, name, 1, endpoint.port, endpoint.labels, endpoint.address, tls=_speaks_tls(port)
+                )
+
+
+def _speaks_tls(port: services.ServicePort) -> bool:
+    return port.protocol in (services.Protocol.HTTPS, services.Protocol.TLS)
 
 
 PREFIX = "stand-in/"
@@ -84,7 +92,9 @@ LEAVING = 1.0
 class StandIns:
     """The stand-ins that run, kept to what is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is for those that speak it."""
+        self._tls = tls
         self._running: dict[Wanted, StandIn] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -105,8 +115,9 @@ class StandIns:
             with contextlib.suppress(OSError):  # somebody else serves there
                 identity = Workload(item.workload, dict(item.labels))
                 listening = await StandIn.start(
-                    identity, item.address or "127.0.0.1", item.port if item.address else 0, item.port
-                )
+                    identity, item.address or "127.0.0.1", item.port if item.address else 0, item.port,
+                    self._tls if item.tls else None,
+                )  # fmt: skip
                 self._running[item] = listening
                 if item.address is None:
                     added.append(_entry(item, listening.port))
