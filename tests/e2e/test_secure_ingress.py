@@ -384,6 +384,17 @@ async def test_keys_are_nowhere_but_with_the_proxy(single: Mesh, own: Authority)
     await refuses(other, "shop.example", own.client())
 
 
+async def test_keys_go_over_loopback_if_that_is_said(single: Mesh, own: Authority) -> None:
+    backend = await single.stand_in("backend")
+    single.write("secrets.yaml", secret("shop", own.sign("shop.example")))
+    front = gateway(https("shop.example", credentialName="shop"))
+    single.write("rules.yaml", front, service("backend", backend), rule("shop", "backend"))
+    server = await single.serve("--secrets-on-loopback", xds="127.0.0.1:0")
+    listening = await server.says(r"(?<= on )127\.0\.0\.1:\d+(?=,)")
+    place = (await single.gateway(443, xds=listening[0])).at(443)
+    await place.answers(lambda answer: answer.status == 200, host="shop.example", tls=own.client())
+
+
 async def test_a_certificate_that_expires_is_told_before_and_after(single: Mesh, own: Authority) -> None:
     await one_server(
         single, own, https("shop.example", credentialName="shop"), certificate=own.sign("shop.example", days=5)

@@ -106,7 +106,8 @@ def _destination_rule(reader: Reader, item: Object) -> Iterator[Finding]:
 
 
 def _virtual_service(reader: Reader, item: Object) -> Iterator[Finding]:
-    """At gateways the routes of several are joined; in the mesh the first rules alone."""
+    """At gateways the routes of several are joined, and TLS goes to the first; in the mesh the first rules alone."""
+    yield from gateway_analysis.passed_over(reader, item.key)
     if MESH_GATEWAY not in index.gateways(item) or not item.spec.http:
         return
     for place, written in enumerate(item.spec.hosts):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from legation import names
-from legation.model import servers
+from legation.model import routing, servers
 from legation.model.findings import Finding, Reference
 from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
-from legation.model.servers import Clash, Conflict, Server
+from legation.model.servers import Clash, Conflict, Handling, Server
 from legation.problems import Path, Severity
 
 
@@ -49,6 +49,41 @@ def conflict(of: Conflict) -> Finding:
             said = f"on port {of.port} {listed} belongs to {of.winner}; this server does not answer for it"
             hint = "keep it in one of them, or use another port or `bind`"
             return Finding(of.loser, (*place, "hosts"), Severity.WARNING, "IST0145", said, hint, of.winner)
+
+
+def passed_over(reader: Reader, key: Key) -> tuple[Finding, ...]:
+    """The names of a VirtualService's rules `tls` that are somebody else's already."""
+    return reader.ask(_passed_over).get(key, ())
+
+
+def _passed_over(reader: Reader) -> Mapping[Key, tuple[Finding, ...]]:
+    """The same, for all of them (a unit)."""
+    found: dict[Key, dict[Finding, None]] = {}
+    for selector in sorted(reader.ask(servers.selectors)):
+        taken: dict[tuple[Any, ...], tuple[Key, Path]] = {}
+        opened = reader.ask(servers.merged, selector, ()).servers
+        for server in opened:
+            if server.handling.ends_tls:
+                taken.update({(server.listens, name, ()): (server.origin, ()) for name in server.names})
+        for server in opened:
+            if server.handling is Handling.PASSTHROUGH:
+                for finding in _by_name(reader, server, taken):
+                    found.setdefault(finding.key, {})[finding] = None
+    return {key: tuple(of) for key, of in found.items()}
+
+
+def _by_name(reader: Reader, server: Server, taken: dict[tuple[Any, ...], tuple[Key, Path]]) -> Iterator[Finding]:
+    for item in reader.ask(routing.bound_to, server, server.origin.namespace):
+        for number, rule in enumerate(item.spec.tls):
+            for place, match in enumerate(rule.match):
+                if match.port is not None and match.port != server.number:
+                    continue
+                for name in routing.narrowed(match.sni_hosts, server, item.key.namespace):
+                    mine = (item.key, ("spec", "tls", number, "match", place, "sniHosts"))
+                    owner = taken.setdefault((server.listens, name, match.destination_subnets), mine)
+                    if owner != mine:
+                        said = f"on port {server.number} {name} is {owner[0]}'s already; this match has no part of it"
+                        yield Finding(*mine, Severity.WARNING, "LEG0602", said, "name it in one place", owner[0])
 
 
 def credentials(item: Object) -> Iterator[Reference]:

@@ -128,6 +128,19 @@ def bound_to(reader: Reader, of: Server, client: str) -> tuple[Object, ...]:
     return tuple(_ordered(reader, found.values(), client))
 
 
+def narrowed(asked: Iterable[str], server: Server, namespace: str) -> tuple[str, ...]:
+    """Of the names that a rule of a namespace is for and those that a server has for it, the narrower one of each pair."""
+    own = [mine.host for mine in server.hosts if mine.namespace in ("", namespace)]
+    found: dict[str, None] = {}
+    for name in (name.lower() for name in asked):
+        for mine in own:
+            if hosts.contains(mine, name):
+                found[name] = None
+            elif hosts.contains(name, mine):
+                found[mine] = None
+    return ("*",) if "*" in found else tuple(found)
+
+
 def _ordered(reader: Reader, items: Iterable[Object], client: str) -> list[Object]:
     """Those that a client's namespace sees: private, then exported to it by name, then public; oldest first in each."""
     listed: list[tuple[int, Object]] = []

@@ -168,12 +168,16 @@ def merged(reader: Reader, labels: Labels, port_map: tuple[tuple[int, int], ...]
     return _merge(_written(sorted(mine, key=lambda item: item.age), dict(port_map)))
 
 
+def selectors(reader: Reader) -> frozenset[Labels]:
+    """The labels by which Gateways select proxies (a unit): there may be proxies that have just these."""
+    gateways = (item for name in reader.names("Gateway") for item in reader.get("Gateway", name))
+    return frozenset(tuple(sorted((item.spec.selector or {}).items())) for item in gateways)
+
+
 def conflicts(reader: Reader) -> Mapping[Key, tuple[Conflict, ...]]:
     """Who gives way at the proxies that some Gateway selects, wherever they serve their ports (a unit)."""
-    gateways = [item for name in reader.names("Gateway") for item in reader.get("Gateway", name)]
-    selectors = {tuple(sorted((item.spec.selector or {}).items())) for item in gateways}
     found: dict[Key, dict[Conflict, None]] = {}
-    for selector in sorted(selectors):
+    for selector in sorted(reader.ask(selectors)):
         for conflict in reader.ask(merged, selector, ()).conflicts:
             found.setdefault(conflict.loser, {})[conflict] = None
     return {key: tuple(of) for key, of in found.items()}

@@ -20,7 +20,7 @@ from legation.model.recall import Reader
 from legation.model.rules import Caller
 from legation.model.servers import Handling, Server
 from legation.render import access_logs, clusters
-from legation.render.chains import ANY, Chain, chain
+from legation.render.chains import Chain, chain
 from legation.render.context import RouteContext
 from legation.render.features import destinations, match
 from legation.render.features import tcp as destination_rule
@@ -65,7 +65,7 @@ def by_name(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
         context = RouteContext(reader, item, server.gateway, server.number, scope, secure=True)
         for rule in item.spec.tls:
             for wanted in rule.match:
-                narrowed = _narrowed(wanted.sni_hosts, server, item.key)
+                narrowed = routing.narrowed(wanted.sni_hosts, server, item.key.namespace)
                 if narrowed and match.is_for(wanted, context):
                     config, used = _proxy(rule.route, context)
                     body, origins = chain(FILTER, config), (server.origin, item.key)
@@ -101,19 +101,6 @@ def _called(matches: tuple[Any, ...], context: RouteContext) -> Iterator[tuple[s
     for wanted in matches:
         if match.is_for(wanted, context):
             yield wanted.destination_subnets
-
-
-def _narrowed(asked: tuple[str, ...], server: Server, rule: Key) -> tuple[str, ...]:
-    """Of the names that a rule is for and those that the server has for it, the narrower one of each pair."""
-    own = [mine.host for mine in server.hosts if mine.namespace in ("", rule.namespace)]
-    found: dict[str, None] = {}
-    for name in (name.lower() for name in asked):
-        for mine in own:
-            if hosts.contains(mine, name):
-                found[name] = None
-            elif hosts.contains(name, mine):
-                found[mine] = None
-    return (ANY,) if ANY in found else tuple(found)
 
 
 def _proxy(route: tuple[Any, ...], context: RouteContext) -> tuple[tcp_proxy_pb2.TcpProxy, frozenset[Ref]]:
