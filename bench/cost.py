@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from legation import names
 from legation.app import App, Settings
 from legation.ingest.watch import Changed
-from legation.model.proxy import GATEWAY_LABELS, Proxy, introduce
+from legation.model.proxy import GATEWAY_LABELS, Channel, Proxy, introduce
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Command, Send
@@ -125,6 +125,7 @@ class _Client:
     def __init__(self, app: App, proxy: Proxy) -> None:
         self.proxy = proxy
         self.previous = Snapshot()
+        self.channel = Channel.SOCKET
         self._sends: list[Send] = []
         self._stream = Stream(Variant.DELTA, app.fleet.join(proxy, self))
         for type_url in (names.CLUSTER, names.ENDPOINT, names.LISTENER, names.ROUTE):
@@ -135,6 +136,9 @@ class _Client:
 
     def publish(self, snapshot: Snapshot, change: Change) -> None:
         self._do(self._stream.handle(Published(snapshot, change), time.monotonic()))
+
+    def served(self) -> Snapshot:
+        return self._stream.served()
 
     def status(self) -> ProxyStatus:
         return ProxyStatus(self.proxy.id, "", "", variant="delta", peer="", version="", connected=True, types={})

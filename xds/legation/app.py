@@ -128,7 +128,9 @@ class App:
         self.fleet.on_new_scope = self._report_soon
         self._metrics.watch_certificates(lambda: pipeline.first_expiry(self.fleet.recall))
         accepted = self._open_state(stack)
-        changes = watch.watch(settings.sources, poll=settings.poll, follow_outside=settings.follow_outside)
+        changes = watch.watch(
+            settings.sources, poll=settings.poll, follow_outside=settings.follow_outside, ahead=self._look_ahead
+        )
         stack.push_async_callback(changes.aclose)
         await anext(changes)  # the watch stands: what changes while we read comes as news
         decision = await _in_thread(lambda: self._load(accepted))
@@ -175,6 +177,11 @@ class App:
         return restored
 
     # -- changes --
+
+    def _look_ahead(self, path: str) -> None:
+        """Reads and understands a file that was saved while it is not yet clear whether more will follow."""
+        tree = files.read_files(self.settings.sources, (path,), follow_outside=self.settings.follow_outside)
+        pipeline.understood(tree, self.settings.mesh_config)
 
     async def _follow(self, changes: AsyncIterator[watch.Changed]) -> None:
         """Every change of the files, as it comes."""

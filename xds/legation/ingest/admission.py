@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from typing import Final
@@ -61,6 +62,7 @@ class File:
         return (*self.problems, *chain.from_iterable(of_documents))
 
 
+@lru_cache(maxsize=16)  # a file is often understood before it is known whether more will follow
 def understand(path: str, text: str | None, unreadable: Problem | None = None, *, is_mesh_config: bool = False) -> File:
     """A file's text, understood as far as it goes; `is_mesh_config` says that what has no kind is a MeshConfig. Never
     raises.

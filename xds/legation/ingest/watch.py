@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ if sys.platform == "linux":
 
 _STOP_SECONDS: Final = 5.0
 
-ALONE: Final = 0.001
+ALONE: Final = 0.0005
 """Seconds of silence after one file was saved and nothing else; see docs/decisions/0004-quiet.md."""
 
 # File systems whose changes on the other side this kernel does not see.
@@ -54,6 +54,7 @@ async def watch(
     longest: float = 0.1,
     poll: float | None = None,
     follow_outside: bool = False,
+    ahead: Callable[[str], object] | None = None,
 ) -> AsyncGenerator[Changed, None]:
     """News of all files that `read_tree` reads below these roots, until the iterator is closed.
 
@@ -62,12 +63,13 @@ async def watch(
     the latest `longest` seconds after the first. What happens while news is dealt with is in the next. A root that does
     not exist (yet) is waited for.
 
+    `ahead` is called with the first file of a change before anything is waited for, so that the time is not lost.
     `poll` looks at the files every so many seconds, and listens to no events. Raises nothing of its own: where events
     cannot be had, the files are polled, and `Changed.problems` says so.
     """
     loop = asyncio.get_running_loop()
     names = [root for root in distinct(roots) if root != STANDARD_INPUT]
-    news = _News(quiet, longest)
+    news = _News(quiet, longest, ahead)
     sources: list[_Source] = []
 
     def tell(at: float, paths: AbstractSet[str], rescan: bool, problem: Problem | None) -> None:
@@ -127,7 +129,8 @@ class _Source(Protocol):
 class _News:
     """Collects what the threads tell until it is quiet. Lives in the loop."""
 
-    def __init__(self, quiet: float, longest: float) -> None:
+    def __init__(self, quiet: float, longest: float, ahead: Callable[[str], object] | None) -> None:
+        self._ahead = ahead
         self._quiet = quiet
         self._longest = longest
         self._some = asyncio.Event()
@@ -139,6 +142,8 @@ class _News:
     def take(self, at: float, paths: AbstractSet[str], rescan: bool) -> None:
         if not self._some.is_set():
             self._first = at
+            if self._ahead is not None and len(paths) == 1 and not rescan:
+                self._ahead(next(iter(paths)))  # what happens meanwhile is heard before anyone is told
         self._last = at
         self._paths |= paths
         self._rescan |= rescan
