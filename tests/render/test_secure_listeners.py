@@ -85,7 +85,7 @@ def test_a_secret_in_either_spelling_gives_certificate_and_authorities(content: 
     found = rendered(line).of(names.SECRET)
     assert found.keys() == {"kubernetes://s0", "kubernetes://s0-cacert"}
     assert printed.message(found["kubernetes://s0"])["tls_certificate"] == {
-        "certificate_chain": {"inline_bytes": b64encode(b"C").decode()}, "private_key": "[redacted]"
+        "certificate_chain": {"inline_bytes": b64encode(b"C").decode()}, "private_key": {"inline_string": "[redacted]"}
     }  # fmt: skip
     trusted = printed.message(found["kubernetes://s0-cacert"])["validation_context"]["trusted_ca"]
     assert trusted == {"inline_bytes": b64encode(b"A").decode()}

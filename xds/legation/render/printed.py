@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import any_pb2, json_format
 
-from legation import names
 from legation.snapshot.snapshot import Resource
 
 
@@ -15,30 +14,27 @@ def message(of: Resource) -> dict[str, Any]:
     packed = any_pb2.Any.FromString(of.body)
     content: dict[str, Any] = _plain(json_format.MessageToDict(packed, preserving_proto_field_name=True))
     content.pop("@type", None)
-    if of.type_url == names.SECRET:
-        _redact(content)
+    _redact(content)
     return content
 
 
 _MAPS = frozenset({"json_format", "filter_metadata", "typed_per_filter_config", "typed_extension_protocol_options"})
 """Fields that are maps: protobuf has no order for them, and nobody should see them change theirs."""
-REDACTED = "[redacted]"
+REDACTED: Final = "[redacted]"
+_HIDDEN: Final = frozenset({"private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret"})
 
 
-def _redact(content: dict[str, Any]) -> None:
-    """Keys are not shown, wherever they stand; paths of keys are."""
-    for name, value in content.items():
-        if name in (
-            "private_key",
-            "password",
-            "pkcs12",
-            "private_key_provider",
-            "session_ticket_keys",
-            "generic_secret",
-        ):
-            content[name] = {"filename": value["filename"]} if "filename" in value else REDACTED
-        elif isinstance(value, dict):
-            _redact(value)
+def _redact(content: Any, hidden: bool = False) -> None:
+    """What is in a field for keys is not shown, whoever put it there; where a key is kept is."""
+    if isinstance(content, list):
+        for item in content:
+            _redact(item, hidden)
+    elif isinstance(content, dict):
+        for name in [name for name in content if hidden and name in ("inline_bytes", "inline_string")]:
+            del content[name]
+            content["inline_string"] = REDACTED
+        for name, value in content.items():
+            _redact(value, hidden or name in _HIDDEN)
 
 
 def _plain(value: Any) -> Any:
