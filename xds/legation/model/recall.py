@@ -111,7 +111,7 @@ class _Union:
         """Collections are replaced by others: (before, after)."""
         touched: set[Any] = set()
         for before, after in changes:
-            if before == after:
+            if before is after or before == after:
                 continue
             less, more = frozenset(before), frozenset(after)
             self.counts.subtract(less - more)
