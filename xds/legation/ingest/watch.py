@@ -136,10 +136,11 @@ class _News:
         self._some = asyncio.Event()
         self._paths: set[str] = set()
         self._rescan = False
-        self._first = self._last = 0.0
+        self._first = self._last = self._heard = 0.0
         self.problems: dict[Problem, None] = {}
 
     def take(self, at: float, paths: AbstractSet[str], rescan: bool) -> None:
+        self._heard = time.monotonic()
         if not self._some.is_set():
             self._first = at
             if self._ahead is not None and len(paths) == 1 and not rescan:
@@ -149,16 +150,20 @@ class _News:
         self._rescan |= rescan
         self._some.set()
 
-    def _patience(self) -> float:
-        """One file that was saved is rarely the first of many: bursts mostly begin with a removal or a folder."""
-        if len(self._paths) == 1 and not self._rescan and os.path.lexists(next(iter(self._paths))):
-            return min(ALONE, self._quiet)
-        return self._quiet
+    def _due(self) -> float:
+        """When it has been quiet for long enough. One file that was saved is rarely the first of many: bursts mostly
+        begin with a removal or a folder.
+        """
+        alone = len(self._paths) == 1 and not self._rescan and os.path.lexists(next(iter(self._paths)))
+        quiet_at = self._heard + min(ALONE, self._quiet) if alone else self._last + self._quiet
+        return min(quiet_at, self._first + self._longest)
 
     async def next(self) -> Changed:
         await self._some.wait()
-        while (left := min(self._last + self._patience(), self._first + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)  # a deadline that moves, no flag
+        heard = 0.0
+        while (left := self._due() - time.monotonic()) > 0 or heard != self._heard:
+            heard = self._heard
+            await asyncio.sleep(max(left, 0.0))  # at least one turn of the loop, for what is waiting to be told
         changed = Changed(frozenset(self._paths), self._rescan, self._first, tuple(self.problems))
         self._paths.clear()
         self._rescan = False
