@@ -21,6 +21,7 @@ from legation.model.servers import Handling
 from legation.render import order, wire
 from legation.render.context import RouteContext
 from legation.render.features import consistent_hash, match, proxy_defaults, retries, timeout
+from legation.snapshot.delimited import delimited
 from legation.snapshot.snapshot import Ref, Resource
 
 
@@ -155,7 +156,7 @@ def _unknown_host(status: int, name: str) -> bytes:
     route = made.routes.add(name=name)
     route.match.prefix = "/"
     route.direct_response.status = status
-    return wire.delimited(_VIRTUAL_HOSTS, wire.body(made))
+    return delimited(_VIRTUAL_HOSTS, wire.body(made))
 
 
 def _default(reader: Reader, cluster: str, scope: Scope) -> route_pb2.Route:
@@ -252,6 +253,6 @@ def _piece(made: route_pb2.VirtualHost, origins: tuple[Key, ...]) -> VirtualHost
         clusters.update(policy.cluster for policy in route.route.request_mirror_policies)
         if route.route.cluster:
             clusters.add(route.route.cluster)
-    body = wire.delimited(_VIRTUAL_HOSTS, wire.body(made))
+    body = delimited(_VIRTUAL_HOSTS, wire.body(made))
     refs = frozenset((names.CLUSTER, cluster) for cluster in clusters)
     return VirtualHost(body, wire.digest(body), refs, tuple(dict.fromkeys(origins)))

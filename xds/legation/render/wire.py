@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from legation import names
 from legation.model.meta import Key
+from legation.snapshot.delimited import delimited, head
 from legation.snapshot.snapshot import Ref, Resource, resource
 
 ADS = config_source_pb2.ConfigSource(
@@ -50,11 +51,6 @@ def set_address(made: address_pb2.Address, address: str, port: int) -> None:
         made.socket_address.address, made.socket_address.port_value = address, port
 
 
-def delimited(field: int, value: bytes) -> bytes:
-    """A length-delimited field of the protobuf wire format: key, length, value."""
-    return _head(field, len(value)) + value
-
-
 def digest(value: bytes) -> bytes:
     """What tells a part from any other: 64 bits of BLAKE2b."""
     return blake2b(value, digest_size=8).digest()
@@ -77,18 +73,5 @@ def of_parts(
     origins: Collection[Key],
 ) -> Resource:
     """The parts of a message as a Resource, joined once and not looked at: its version comes from the parts' `digest`s."""
-    head = delimited(1, type_url.encode()) + _head(2, sum(map(len, parts)))
-    return Resource(type_url, name, b"".join((head, *parts)), digest(b"".join(digests)).hex(), refs, origins)
-
-
-def _head(field: int, size: int) -> bytes:
-    return _varint(field << 3 | 2) + _varint(size)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    before = delimited(1, type_url.encode()) + head(2, sum(map(len, parts)))
+    return Resource(type_url, name, b"".join((before, *parts)), digest(b"".join(digests)).hex(), refs, origins)

@@ -14,6 +14,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
 
 from legation.model.proxy import Locality, Proxy, introduce
+from legation.snapshot.delimited import delimited, head
 from legation.stream.commands import Send
 from legation.stream.events import Fault, Requested
 
@@ -86,8 +87,8 @@ def sotw_response(send: Send, identifier: bytes) -> bytes:
     """A DiscoveryResponse. `identifier` is what `control_plane` makes of the server's name."""
     parts = [_text(1, send.version)]
     for resource in send.resources:
-        parts += (_head(2, len(resource.body)), resource.body)
-    parts += (_text(4, send.type_url), _text(5, send.nonce), _field(6, identifier))
+        parts += (head(2, len(resource.body)), resource.body)
+    parts += (_text(4, send.type_url), _text(5, send.nonce), delimited(6, identifier))
     return b"".join(parts)
 
 
@@ -98,7 +99,7 @@ def delta_response(send: Send, identifier: bytes) -> bytes:
         parts += (_entry(resource.name, resource.version, len(resource.body)), resource.body)
     parts += (_text(4, send.type_url), _text(5, send.nonce))
     parts += (_text(6, name) for name in send.removed)
-    parts.append(_field(7, identifier))
+    parts.append(delimited(7, identifier))
     return b"".join(parts)
 
 
@@ -112,27 +113,9 @@ def _entry(name: str, version: str, size: int) -> bytes:
     """What stands before a body of `size` bytes in a delta response: the head of a Resource message, its name (field 3)
     and version (1), and the head of its `resource` (2). Made once for all streams; the body itself is never copied.
     """
-    fields = _text(3, name) + _text(1, version) + _head(2, size)
-    return _head(2, len(fields) + size) + fields
+    fields = _text(3, name) + _text(1, version) + head(2, size)
+    return head(2, len(fields) + size) + fields
 
 
 def _text(number: int, text: str) -> bytes:
-    return _field(number, text.encode())
-
-
-def _field(number: int, body: bytes) -> bytes:
-    return _head(number, len(body)) + body
-
-
-def _head(number: int, size: int) -> bytes:
-    """The tag and length of a length-delimited field (wire type 2)."""
-    return _varint(number << 3 | 2) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
+    return delimited(number, text.encode())

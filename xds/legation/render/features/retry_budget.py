@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2
 
 from legation.render import wire
 from legation.render.draft import ClusterDraft
+from legation.snapshot.delimited import delimited
 
 _PERCENT, _CONCURRENCY = 20.0, 3
 _INTERVAL = 3
@@ -28,4 +29,4 @@ def apply(draft: ClusterDraft) -> None:
     if written.budget_interval is not None:
         interval = duration_pb2.Duration()
         interval.FromTimedelta(written.budget_interval)
-        budget.MergeFromString(wire.delimited(_INTERVAL, wire.body(interval)))
+        budget.MergeFromString(delimited(_INTERVAL, wire.body(interval)))
