@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from legation.model.base import FrozenMap, camel
-from legation.model.kubernetes import seconds
+from legation.model.metadata import seconds
 from legation.model.values import (
     Base64,
     Bind,

@@ -32,8 +32,8 @@ from legation.ingest.kinds import BY_NAME, GROUPS, KINDS, Kind
 from legation.ingest.marks import walk, without_nulls
 from legation.ingest.words import nearest, said
 from legation.model.base import Finding, FrozenMap, Model
-from legation.model.kubernetes import Metadata, seconds
 from legation.model.meta import Key, Object, ObjectMeta
+from legation.model.metadata import Metadata, seconds
 from legation.model.values import is_label_key, is_label_value, shown
 from legation.problems import Path, Problem, Severity, dotted
 

@@ -13,7 +13,7 @@ from legation.ingest.descriptions import description
 from legation.ingest.kinds import KINDS, Kind
 from legation.ingest.marks import Plan, descend, plan
 from legation.model.base import AnyOf, Excludes, Model, OneOf, Rule
-from legation.model.kubernetes import Metadata
+from legation.model.metadata import Metadata
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

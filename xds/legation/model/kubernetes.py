@@ -1,4 +1,4 @@
-"""Kubernetes' own kinds, as far as traffic depends on them; and the metadata that documents of every kind have.
+"""Kubernetes' own kinds, as far as traffic depends on them. Pods and what makes them are in `workloads.py`.
 
 Service, EndpointSlice and Endpoints are read strictly, since a typo in them moves traffic. Of workloads, Secrets and the
 rest we read what matters here and pass over what is Kubernetes' business.
@@ -8,13 +8,11 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from legation.model import certificates
 from legation.model.base import (
@@ -35,7 +33,6 @@ from legation.model.values import (
     Address,
     Base64,
     Bool,
-    Filled,
     Labels,
     Map,
     PassedOver,
@@ -45,60 +42,6 @@ from legation.model.values import (
     is_label,
     wrong,
 )
-
-# --- metadata -----------------------------------------------------------------------------------------------------
-
-_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9:]{5})\Z"
-)
-
-
-def _time(text: str) -> str:
-    try:
-        seconds(text)
-    except ValueError:
-        raise wrong("this is no point in time", "write it as 2026-01-31T12:00:00Z, in quotes") from None
-    return text
-
-
-def seconds(text: str) -> float:
-    """A time in RFC 3339 (`2026-01-31T12:00:00Z`) in seconds since the epoch. Raises ValueError for anything else."""
-    found = _TIME.match(text)
-    if found is None:
-        raise ValueError("no RFC 3339 time")
-    zone = "+00:00" if found[4] in "Zz" else found[4]
-    whole = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}").astimezone(UTC).timestamp()
-    return whole + float(found[3] or 0)
-
-
-Time = Annotated[Str, AfterValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
-
-
-class Metadata(Model):
-    """ObjectMeta as it is written. What Kubernetes fills in by itself is known and means nothing here."""
-
-    name: Filled
-    """The name, unique in the namespace among objects of the kind."""
-    namespace: Str | None = None
-    """The namespace; `default` if left out."""
-    labels: Map[Str, Str] | None = None
-    """Labels, for selectors."""
-    annotations: Map[Str, Str] | None = None
-    """Annotations."""
-    creation_timestamp: Time | None = None
-    """When it was made: where two objects meet, the older one wins."""
-    generate_name: PassedOver = None
-    generation: PassedOver = None
-    uid: PassedOver = None
-    resource_version: PassedOver = None
-    self_link: PassedOver = None
-    deletion_timestamp: PassedOver = None
-    deletion_grace_period_seconds: PassedOver = None
-    owner_references: PassedOver = None
-    finalizers: PassedOver = None
-    managed_fields: PassedOver = None
-    cluster_name: PassedOver = None
-
 
 # --- Service ------------------------------------------------------------------------------------------------------
 

@@ -36,13 +36,11 @@ ALL: Final = _All()
 class Mesh:
     """What is the same for the whole mesh, and for all Worlds of a line.
 
-    `domain` is the DNS suffix of services, `root` the namespace whose rules are everyone's; `deployments_are_hosts`
-    says that a Deployment's name resolves to its replicas, as in docker compose. `ca_bundle` is where proxies have the
-    authorities that everyone trusts.
+    `domain` is the DNS suffix of services; `deployments_are_hosts` says that a Deployment's name resolves to its
+    replicas, as in docker compose. `ca_bundle` is where proxies have the authorities that everyone trusts.
     """
 
     domain: str = "cluster.local"
-    root: str = "istio-system"
     deployments_are_hosts: bool = False
     ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
 
