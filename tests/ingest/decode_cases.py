@@ -414,7 +414,7 @@ IDENTITY = [
     Case("service account", "apiVersion: v1\nkind: ⮞ServiceAccount\nmetadata: {name: a}\n", "kind", "passed over", "nothing", INFO, "LEG0206"),
     Case("somebody else's", "apiVersion: serving.knative.dev/v1\nkind: ⮞Service\nmetadata: {name: a}\n", "kind", "passed over", "nothing", INFO, "LEG0206"),
     Case("later", about("⮞EnvoyFilter", "configPatches: []", "networking.istio.io/v1alpha3"), "kind", "not supported yet", "remove", WARNING, "LEG0302"),
-    Case("later, with a model", about("⮞Sidecar", "egress: [{hosts: ['*/*']}]"), "kind", "not supported yet", "remove", WARNING, "LEG0302"),
+    Case("later, with a model", about("⮞ProxyConfig", "concurrency: 2", "networking.istio.io/v1beta1"), "kind", "not supported yet", "remove", WARNING, "LEG0302"),
     Case("protects", about("⮞AuthorizationPolicy", "{}", "security.istio.io/v1"), "kind", "would be open", "--ignore-security-kinds", ERROR, "LEG0401"),
 ]
 

@@ -75,7 +75,7 @@ KINDS: Final = (
     Kind(NETWORKING, _ALL, "ServiceEntry", ServiceEntry, supported=True),
     Kind(NETWORKING, _ALL, "WorkloadEntry", WorkloadEntry, supported=True),
     Kind(NETWORKING, _ALL, "WorkloadGroup", WorkloadGroup, supported=True),
-    Kind(NETWORKING, _ALL, "Sidecar", Sidecar),
+    Kind(NETWORKING, _ALL, "Sidecar", Sidecar, supported=True),
     Kind(NETWORKING, ("v1beta1",), "ProxyConfig", ProxyConfig),
     Kind(NETWORKING, ("v1alpha3",), "EnvoyFilter"),
     Kind("mesh.istio.io", ("v1alpha1",), "MeshConfig", MeshConfig, supported=True, namespaced=False),

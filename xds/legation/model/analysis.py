@@ -23,7 +23,7 @@ def everything(reader: Reader) -> Each[tuple[Finding, ...]]:
 
 
 def _checked(reader: Reader) -> frozenset[Key]:
-    kinds = ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway", "MeshConfig")
+    kinds = ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway", "MeshConfig", "Sidecar")
     return frozenset(Key(kind, *name) for kind in kinds for name in reader.names(kind))  # type: ignore[misc]
 
 

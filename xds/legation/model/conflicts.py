@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import gateway_analysis, hosts, index, mesh, routing, rules, servers, services
+from legation.model import gateway_analysis, hosts, index, mesh, routing, rules, servers, services, sidecar_analysis
 from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.recall import Reader
@@ -35,6 +35,8 @@ def of(reader: Reader, item: Object) -> Iterator[Finding]:
             yield from _virtual_service(reader, item)
         case "Gateway":
             yield from _gateway(reader, item)
+        case "Sidecar":
+            yield from sidecar_analysis.of(reader, item)
 
 
 def _lost(item: Object, path: Path, code: str, said: str, other: Object, hint: str) -> Finding:

@@ -15,6 +15,7 @@ This is the list of questions that are asked of a World; a new question is a new
     "delegate"                    (namespace, name)        VirtualServices without hosts: they fill in others
     "rule"                        host as it may be meant  DestinationRules
     "rule wildcard"               *.host                   of these, the ones with a wildcard
+    "sidecar"                     namespace                Sidecars
     "secret"                      name                     Secrets of any namespace
     "slice"                       (namespace, service)     EndpointSlices and Endpoints
     "workload"                    (namespace, key, value)  Pods, WorkloadEntries and Deployments by each label
@@ -34,6 +35,8 @@ from legation.names import MESH_GATEWAY
 
 STANDS_FOR = "stands for"
 BY_HOST = "by host"
+
+SIDECAR = "sidecar"
 
 Place = tuple[Hashable, Hashable]
 
@@ -81,6 +84,10 @@ def places(item: Object, domain: str) -> Iterator[Place]:
             for key in rule_labels(item):
                 yield "selected label", key
                 yield "rule label", key
+        case "Sidecar":
+            yield SIDECAR, item.key.namespace
+            for key in sidecar_labels(item):
+                yield "selected label", key
         case "MeshConfig":
             for key in mesh_labels(item):
                 yield "selected label", key
@@ -139,6 +146,13 @@ def rule_labels(item: Object) -> set[str]:
         keys.add(LOCALITY)
     selector = item.spec.workload_selector
     return keys | set(selector.match_labels if selector is not None else ())
+
+
+def sidecar_labels(item: Object) -> Mapping[str, str]:
+    """The labels of the workloads that a Sidecar is for; none if it is for all of its namespace."""
+    written = item.spec.workload_selector
+    labels: Mapping[str, str] = written.labels if written is not None else {}
+    return labels
 
 
 def mesh_labels(item: Object) -> set[str]:

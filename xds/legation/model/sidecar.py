@@ -6,16 +6,17 @@ Source: https://istio.io/latest/docs/reference/config/networking/sidecar/
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from legation.model.base import AnyOf, Deprecated, Finding, Model, Raw, given, items
+from legation.model.base import AnyOf, Deprecated, Finding, Model, NotYet, Raw, given, items
 from legation.model.connections import ConnectionPoolSettings
 from legation.model.gateway import Protocol, ServerTLSSettings
 from legation.model.traffic import Destination, WorkloadSelector
 from legation.model.values import Bind, PortNumber, PortOrZero, Str, fault_of_host, is_label, shown, wrong
 
+_NO_CALLS_YET: Final = NotYet("sidecars take no calls yet")
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 
 
@@ -102,11 +103,13 @@ class Sidecar(Model):
 
     workload_selector: WorkloadSelector | None = None
     """The workloads that it is for; all of the namespace if left out."""
-    ingress: tuple[IstioIngressListener, ...] = ()
+    ingress: Annotated[tuple[IstioIngressListener, ...], _NO_CALLS_YET] = ()
     """Ports that the workload is called on."""
-    egress: tuple[IstioEgressListener, ...] = ()
+    egress: Annotated[tuple[IstioEgressListener, ...], NotYet("sidecars import the whole mesh")] = ()
     """What the workload may call."""
-    inbound_connection_pool: ConnectionPoolSettings | None = None
+    inbound_connection_pool: Annotated[ConnectionPoolSettings | None, _NO_CALLS_YET] = None
     """Bounds of the connections to the workload."""
-    outbound_traffic_policy: OutboundTrafficPolicy | None = None
+    outbound_traffic_policy: Annotated[
+        OutboundTrafficPolicy | None, NotYet("calls to hosts that nobody knows are answered 502")
+    ] = None
     """What happens to calls of services that nobody knows."""
