@@ -27,7 +27,9 @@ import h11
 from legation.bootstrap import Options, Variant, bootstrap
 from legation.local.envoy import Envoy, leashed
 from legation.local.stand_in import StandIn, Workload
-from legation.model.proxy import Role
+from legation.model.proxy import Capture, Role
+
+from .namespace import marked
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -469,6 +471,16 @@ class Mesh:
     ) -> Proxy:
         """An Envoy beside a caller, at an address of its own."""
         return await self._proxy(Role.SIDECAR, name, namespace, own_address(), ports, "", locality, labels)
+
+    async def capturing(
+        self, name: str = "caller", space: str = "default", ip: str = "10.9.9.9", **labels: str
+    ) -> Envoy:
+        """An Envoy to which the traffic of this network namespace is redirected; see namespace.py."""
+        options = Options(
+            Role.SIDECAR, name, space, ip=ip, capture=Capture.REDIRECT, xds=f"unix:{self.socket}",
+            admin="127.0.0.1:0", variant=self.variant, labels=labels,
+        )  # fmt: skip
+        return await self._stack.enter_async_context(await Envoy.start(marked(bootstrap(options))))
 
     async def _proxy(
         self, role: Role, name: str, namespace: str, bind: str, ports: Iterable[int], xds: str, locality: str = "",
