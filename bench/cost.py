@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from legation import names
 from legation.app import App, Settings
 from legation.ingest.watch import Changed
+from legation.model.access import Peer
 from legation.model.proxy import GATEWAY_LABELS, Channel, Proxy, introduce
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
@@ -125,7 +126,7 @@ class _Client:
     def __init__(self, app: App, proxy: Proxy) -> None:
         self.proxy = proxy
         self.previous = Snapshot()
-        self.channel = Channel.SOCKET
+        self.peer = Peer(Channel.SOCKET)
         self._sends: list[Send] = []
         self._stream = Stream(Variant.DELTA, app.fleet.join(proxy, self))
         for type_url in (names.CLUSTER, names.ENDPOINT, names.LISTENER, names.ROUTE):
@@ -136,6 +137,9 @@ class _Client:
 
     def publish(self, snapshot: Snapshot, change: Change) -> None:
         self._do(self._stream.handle(Published(snapshot, change), time.monotonic()))
+
+    def close(self, code: str, detail: str) -> None:
+        raise AssertionError(detail)
 
     def served(self) -> Snapshot:
         return self._stream.served()

@@ -123,6 +123,7 @@ async def test_proxies_are_told_with_their_state_per_type(console: Console, now:
             "namespace": "shop",
             "variant": "sotw",
             "peer": "10.0.0.2:4711",
+            "identity": "",
             "version": "1.40.0",
             "connected": True,
             "synced": False,

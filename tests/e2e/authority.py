@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -57,6 +58,13 @@ class Authority:
         made = _builder(subject, self._name, key.public_key(), days, min(-1, days - 1))
         made = made.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
         return Signed(_pem(made.sign(self._key, hashes.SHA256())), _key_pem(key))
+
+    def channel(self, with_certificate: Signed | None = None) -> grpc.ChannelCredentials:
+        """The same for gRPC."""
+        pair = with_certificate or Signed("", "")
+        return grpc.ssl_channel_credentials(
+            self.certificate.encode(), pair.key.encode() or None, pair.certificate.encode() or None
+        )
 
     def client(self, with_certificate: Signed | None = None, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
         """A client that trusts this authority and none else."""

@@ -82,9 +82,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def serving(desk: Desk, **arguments: Any) -> AsyncIterator[str]:
+async def serving(
+    desk: Desk, credentials: grpc.ServerCredentials | None = None, **arguments: Any
+) -> AsyncIterator[str]:
     server = Server(desk, **arguments)
-    address = server.bind("127.0.0.1:0")
+    address = server.bind("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield address
@@ -95,10 +97,20 @@ async def serving(desk: Desk, **arguments: Any) -> AsyncIterator[str]:
 class Wire:
     """One stream. `DiscoveryRequest` or `DeltaDiscoveryRequest` by the method's name."""
 
-    def __init__(self, address: str, method: str = STREAM, node: str | None = "gateway-1") -> None:
+    def __init__(
+        self,
+        address: str,
+        method: str = STREAM,
+        node: str | None = "gateway-1",
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str = "",
+    ) -> None:
         self.delta = method.rpartition("/")[2].startswith("Delta")
-        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        self.call = self.channel.stream_stream(method)()
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        else:
+            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        self.call = self.channel.stream_stream(method)(metadata=token and (("authorization", f"Bearer {token}"),))
         self.node = node
 
     async def __aenter__(self) -> Wire:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
@@ -48,7 +48,7 @@ class Fleet:
     """The transport's Control. Belongs to the event loop.
 
     `refused` is called with every refusal, in the client's own words; `hook` edits what every scope gets. Keys are sent
-    over Unix sockets, and over loopback only with `secrets_on_loopback`.
+    over Unix sockets, over TLS, whose clients are verified, and over loopback only with `secrets_on_loopback`.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Fleet:
         self._metrics = metrics
         self._refused = refused
         self._hook = hook
-        self._private = {Channel.SOCKET, *((Channel.LOOPBACK,) if secrets_on_loopback else ())}
+        self._private = {Channel.SOCKET, Channel.TLS, *((Channel.LOOPBACK,) if secrets_on_loopback else ())}
         self.on_new_scope: Callable[[], None] = lambda: None
         """Called when there is a scope that was not there before, for which there may be something to say."""
         self._loaded = asyncio.Event()
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
         self._label_keys: frozenset[str] = frozenset()
-        self._gone: dict[str, Snapshot] = {}
+        self._gone: dict[Hashable, Snapshot] = {}
         self._awaited: set[Session] = set()
         self._changed_at = 0.0
 
@@ -86,14 +86,14 @@ class Fleet:
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
-        session.previous = self._gone.pop(proxy.id, session.previous)
+        session.previous = self._gone.pop(_returning(session), session.previous)
         self._metrics.stream_opened(session.status().variant, proxy.client)
         return served.snapshot
 
     def leave(self, session: Session) -> None:
         scope = self._scope_of.pop(session)
         self._scopes[scope].sessions.discard(session)
-        self._gone[session.proxy.id] = session.served()
+        self._gone[_returning(session)] = session.served()
         if len(self._gone) > REMEMBERED:
             del self._gone[next(iter(self._gone))]
         self._awaited.discard(session)
@@ -148,6 +148,11 @@ class Fleet:
         """The scopes that have clients."""
         return [scope for scope, served in self._scopes.items() if served.sessions]
 
+    @property
+    def sessions(self) -> list[Session]:
+        """The streams that joined."""
+        return list(self._scope_of)
+
     def proxies(self) -> list[ProxyStatus]:
         """Every connected client and what it has."""
         return sorted((session.status() for session in self._scope_of), key=lambda status: status.id)
@@ -158,7 +163,7 @@ class Fleet:
         return list(dict.fromkeys(problem for problem in found if problem is not None))
 
     def _scope(self, proxy: Proxy, session: Session) -> Scope:
-        return replace(proxy.scope(self._label_keys), secrets=session.channel in self._private)
+        return replace(proxy.scope(self._label_keys), secrets=session.peer.channel in self._private)
 
     def _served(self, scope: Scope) -> _Served:
         served = self._scopes.get(scope)
@@ -198,6 +203,12 @@ class Fleet:
             del self._scopes[scope]
             self.recall.forget(resources, scope)
             self.recall.forget(gateway_analysis.at_proxy, scope)
+
+
+def _returning(session: Session) -> Hashable:
+    """By what a client is known again. Ids are claims: under another's id nobody gets what only that one may have."""
+    proxy, peer = session.proxy, session.peer
+    return proxy.id, proxy.role, proxy.namespace, peer.channel, peer.identity
 
 
 @contextmanager

@@ -30,13 +30,17 @@ class TypeStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProxyStatus:
-    """One connected client: who it says it is, and its state per type (by short name: `cds`, `eds`, …)."""
+    """One connected client: who it says it is, and its state per type (by short name: `cds`, `eds`, …).
+
+    `identity` is who it is as verified, "" where the channel verifies nobody.
+    """
 
     id: str
     role: str
     namespace: str
     variant: str
     peer: str = ""
+    identity: str = ""
     version: str = ""
     connected: bool = True
     types: Mapping[str, TypeStatus] = field(default_factory=dict)

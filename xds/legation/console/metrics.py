@@ -25,6 +25,7 @@ class Metrics:
     streams: Gauge
     first_request_wait: Histogram
     admission_rejects: Counter
+    refusals: Counter
     pushes: Counter
     send_bytes: Counter
     acks: Counter
@@ -61,6 +62,9 @@ class Metrics:
             streams=gauge("streams", "Open xDS streams.", "variant", "client"),
             first_request_wait=seconds("first_request_wait", "From a stream's first request to its first response."),
             admission_rejects=counter("admission_rejects", "Streams that were turned away to come again later."),
+            refusals=counter(
+                "refusals", "Calls and streams that were refused for want of an identity or a right.", "why"
+            ),
             pushes=counter("pushes", "Responses sent.", "type"),
             send_bytes=counter("send_bytes", "Bytes of responses sent.", "type"),
             acks=counter("acks", "Responses that a client took.", "type"),
@@ -95,6 +99,10 @@ class Metrics:
     def turned_away(self) -> None:
         """A stream was refused because too many came at once."""
         self.admission_rejects.inc()
+
+    def refused(self, why: str) -> None:
+        """A client was refused: `unauthenticated`, `denied`, or its identity `expired`."""
+        self.refusals.labels(why).inc()
 
     def pushed(self, short_type: str, size: int) -> None:
         """A response of `size` bytes was sent."""

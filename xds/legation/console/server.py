@@ -144,6 +144,7 @@ def proxy_as_json(proxy: ProxyStatus) -> dict[str, Any]:
         "namespace": proxy.namespace,
         "variant": proxy.variant,
         "peer": proxy.peer,
+        "identity": proxy.identity,
         "version": proxy.version,
         "connected": proxy.connected,
         "synced": proxy.synced,

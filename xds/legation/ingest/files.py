@@ -171,7 +171,7 @@ class _Reading:
         data = b""
         while len(data) <= MAX_BYTES and (more := source.read(1 << 16)):
             data += more
-        self.files[STANDARD_INPUT] = _text(STANDARD_INPUT, data)
+        self.files[STANDARD_INPUT] = decoded(STANDARD_INPUT, data)
         self.roots[STANDARD_INPUT] = RootState.FINE
 
     def take(self, found: Found) -> None:
@@ -187,7 +187,7 @@ class _Reading:
         if isinstance(read, Problem):
             self.files[path] = RawFile(path, None, read)
         elif read is not None:
-            self.files[path] = _text(path, read)
+            self.files[path] = decoded(path, read)
 
     def _secret(self, place: SecretPlace, found: Found) -> None:
         if (unsound := sound_secret(place)) is not None:
@@ -233,7 +233,8 @@ def _all(descriptor: int, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _text(path: str, data: bytes) -> RawFile:
+def decoded(path: str, data: bytes) -> RawFile:
+    """The text in a file's bytes, or why they are none."""
     if len(data) > MAX_BYTES:
         return RawFile(path, None, _too_large(path, MAX_BYTES))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -32,6 +32,7 @@ class Channel(StrEnum):
     SOCKET = "a Unix socket"
     LOOPBACK = "plaintext on loopback"
     OPEN = "plaintext"
+    TLS = "TLS"
 
 
 class Client(StrEnum):

@@ -11,27 +11,25 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
-from typing import TypeAlias
-from urllib.parse import unquote
 
 import grpc
 from envoy.config.core.v3 import base_pb2
 from google.protobuf.message import DecodeError
 
-from legation.model.proxy import Channel, Proxy
+from legation.model.access import Peer
+from legation.model.proxy import Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
 from legation.stream.machine import Stream, Variant
 from legation.transport import codec
+from legation.transport.access import Access
 from legation.transport.control import Control
+from legation.transport.identity import Context
 
 FIRST_REQUEST = 30.0
 """Seconds that a client has for its first request."""
-
-Context: TypeAlias = grpc.aio.ServicerContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,20 @@ class Conversation:
 
     proxy: Proxy
 
-    def __init__(self, control: Control, dialect: Dialect, type_url: str, identifier: bytes, context: Context) -> None:
+    def __init__(
+        self,
+        control: Control,
+        access: Access,
+        peer: Peer,
+        dialect: Dialect,
+        type_url: str,
+        identifier: bytes,
+        context: Context,
+    ) -> None:
         self.previous = Snapshot()
-        self.channel = _channel(context.peer())
+        self.peer = peer
         self._control = control
+        self._access = access
         self._dialect = dialect
         self._type_url = type_url
         self._identifier = identifier
@@ -87,7 +95,8 @@ class Conversation:
             role=str(self.proxy.role),
             namespace=self.proxy.namespace,
             variant=str(self._dialect.variant),
-            peer=self._context.peer(),
+            peer=self.peer.address,
+            identity=str(self.peer.identity or ""),
             version=self.proxy.version,
             connected=self._joined,
             types=self._stream.status() if self._stream else {},
@@ -152,6 +161,7 @@ class Conversation:
             raise ValueError("the first request has no node")
         self.proxy = codec.proxy(node)
         await self._control.ready()
+        self._access.admit(self.peer, self.proxy)
         snapshot = self._control.join(self.proxy, self)
         self._joined = True
         self._stream = Stream(self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous)
@@ -210,16 +220,3 @@ class Conversation:
                 self._handle(Ticked())
                 continue
             await self._news.wait()
-
-
-def _channel(peer: str) -> Channel:
-    """What a connection runs over, by gRPC's name of its other end: `unix:…`, `ipv4:127.0.0.1:4711`, `ipv6:[::1]:4711`."""
-    if peer.startswith("unix:"):
-        return Channel.SOCKET
-    _, _, address = unquote(peer).partition(":")
-    try:
-        found = ip_address(address.rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return Channel.OPEN
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return Channel.LOOPBACK if (mapped or found).is_loopback else Channel.OPEN

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from legation.model.proxy import Channel, Proxy
+from legation.model.access import Peer
+from legation.model.proxy import Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
@@ -14,7 +15,7 @@ class Session(Protocol):
     """One stream of one client. The application keeps it from `join` to `leave`. Not safe across threads."""
 
     proxy: Proxy
-    channel: Channel
+    peer: Peer
     """Known from the connection itself, not claimed by the client."""
     previous: Snapshot
     """What this client was last served. The application may set it in `join`; it is read right after."""
@@ -24,6 +25,9 @@ class Session(Protocol):
 
         Cheap and never blocking: what a slow client was not sent yet is merged.
         """
+
+    def close(self, code: str, detail: str) -> None:
+        """End the stream with a gRPC status, after the response that is being written."""
 
     def status(self) -> ProxyStatus:
         """What the client has, now."""

@@ -21,8 +21,10 @@ from grpc_reflection.v1alpha import reflection
 
 from legation import names
 from legation.transport import codec
-from legation.transport.ads import DELTA, SOTW, Context, Conversation, Dialect
+from legation.transport.access import Access, Doorman
+from legation.transport.ads import DELTA, SOTW, Conversation, Dialect
 from legation.transport.control import Control
+from legation.transport.identity import Context
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # Two servers on one port would share its clients at random; a port in use must be an error.
@@ -57,7 +59,8 @@ DRAIN_GROUPS = 20
 class Server:
     """An xDS server. `bind` it, `start` it, `stop` it, once each, on one event loop.
 
-    `identifier` goes out with every response; `handlers` are served beside xDS, their service names in `services`.
+    `access` is its door: without one, that of a server without TLS. `identifier` goes out with every response; `handlers`
+    are served beside xDS, their service names in `services`.
     """
 
     def __init__(
@@ -65,17 +68,19 @@ class Server:
         control: Control,
         identifier: str = "legation",
         *,
+        access: Access | None = None,
         handlers: Sequence[grpc.GenericRpcHandler] = (),
         services: Iterable[str] = (),
         options: Iterable[tuple[str, int]] = (),
     ) -> None:
         self._control = control
+        self._access = access or Access()
         self._identifier = codec.control_plane(identifier)
         self._conversations: set[Conversation] = set()
         self._draining = False
         self._paths: list[str] = []
         self._ready: asyncio.Task[None] | None = None
-        self._grpc = grpc.aio.server(options=[*OPTIONS, *options])
+        self._grpc = grpc.aio.server(interceptors=[Doorman(self._access)], options=[*OPTIONS, *options])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._grpc.add_generic_rpc_handlers([self._service(*service) for service in SERVICES])
@@ -151,7 +156,8 @@ class Server:
         async def converse(_: object, context: Context) -> None:
             if self._draining:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
-            conversation = Conversation(self._control, dialect, type_url, self._identifier, context)
+            peer = self._access.peer(context)
+            conversation = Conversation(self._control, self._access, peer, dialect, type_url, self._identifier, context)
             self._conversations.add(conversation)
             try:
                 await conversation.run()
