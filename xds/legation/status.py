@@ -40,10 +40,10 @@ class ProxyStatus:
     namespace: str
     variant: str
     peer: str = ""
-    identity: str = ""
     version: str = ""
     connected: bool = True
     types: Mapping[str, TypeStatus] = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def synced(self) -> bool:
