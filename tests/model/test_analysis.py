@@ -107,3 +107,53 @@ def test_a_rule_that_is_never_reached(first: str) -> None:
 def test_a_rule_that_is_reached(condition: str) -> None:
     first = f"  - {{match: [{{{condition}}}], route: [{{destination: {{host: reviews}}}}]}}"
     assert problems(virtual_service(f"  http:\n{first}\n  - route: [{{destination: {{host: reviews}}}}]\n")) == []
+
+
+PASSING = """apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 9000, name: raw, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 443, name: through, protocol: TLS}, hosts: ["*"], tls: {mode: PASSTHROUGH}}
+  - {port: {number: 444, name: ended, protocol: TLS}, hosts: ["*"], tls: {mode: ISTIO_MUTUAL}}
+  - {port: {number: 15443, name: auto, protocol: TLS}, hosts: ["*.local"], tls: {mode: AUTO_PASSTHROUGH}}
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}
+---
+"""
+
+
+def passed_on(*rules: str) -> str:
+    body = "".join(f"  {rule}\n" for rule in rules)
+    return f"""{PASSING}apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: on}}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+{body}---
+{SERVICE}"""
+
+
+TO_REVIEWS = "route: [{destination: {host: reviews}}]"
+
+
+def test_a_server_whose_connections_go_nowhere() -> None:
+    found = problems(passed_on("tcp: [{match: [{port: 1}], " + TO_REVIEWS + "}]"))
+    assert [(problem.code, problem.line, problem.path) for problem in found] == [
+        ("LEG0603", line, f"spec.servers[{place}]") for place, line in enumerate((7, 8, 9))
+    ]
+    ruled = passed_on(f"tcp: [{{{TO_REVIEWS}}}]", f'tls: [{{match: [{{sniHosts: ["*"]}}], {TO_REVIEWS}}}]')
+    assert problems(ruled) == []
+
+
+@pytest.mark.parametrize("condition", ["sourceLabels: {a: b}", "sourceNamespace: x", "gateways: [other]", "port: 1"])
+def test_a_name_that_is_taken_only_from_some(condition: str) -> None:
+    """A match that is not for everyone who comes through takes no name away from the next."""
+    first = f"tls: [{{match: [{{sniHosts: [a.example], {condition}}}], {TO_REVIEWS}}}"
+    then = f"{{match: [{{sniHosts: [a.example]}}], {TO_REVIEWS}}}]"
+    text = passed_on(f"tcp: [{{{TO_REVIEWS}}}]", f"{first}, {then}")
+    assert problems(text) == []
+    twice = text.replace(f", {condition}", "")
+    assert [problem.code for problem in problems(twice)] == ["LEG0602"]

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from legation.model.base import NOT_SUPPORTED, Deprecated, Finding, Lenient, Model, NotYet, Rule
+from legation.model.base import NOT_SUPPORTED, Deprecated, Finding, Idle, Lenient, Model, NotYet, Partly, Rule
 from legation.problems import Path, Severity
 
 DEPRECATED: Final = "IST0002"
+
+M = TypeVar("M")
 
 
 class Shape(Enum):
@@ -35,11 +37,13 @@ class Part(NamedTuple):
     child: Plan | None
     shape: Shape
     not_yet: NotYet | None
+    partly: Partly | None
+    idle: Idle | None
     deprecated: Deprecated | None
 
     @property
     def plain(self) -> bool:
-        """Whether it holds no messages and has no marks."""
+        """Whether it holds no messages and has no marks that anybody is told of."""
         return self.child is None and self.not_yet is None and self.deprecated is None
 
 
@@ -67,9 +71,14 @@ def plan(model: type[Model]) -> Plan:
 
 def _part(name: str, info: FieldInfo) -> Part:
     child, shape = _messages(info.annotation)
-    not_yet = next((mark for mark in info.metadata if isinstance(mark, NotYet)), None)
-    deprecated = next((mark for mark in info.metadata if isinstance(mark, Deprecated)), None)
-    return Part(name, plan(child) if child is not None else None, shape, not_yet, deprecated)
+    return Part(
+        name, plan(child) if child is not None else None, shape,
+        _mark(NotYet, info), _mark(Partly, info), _mark(Idle, info), _mark(Deprecated, info),
+    )  # fmt: skip
+
+
+def _mark(kind: type[M], info: FieldInfo) -> M | None:
+    return next((mark for mark in info.metadata if isinstance(mark, kind)), None)
 
 
 def _messages(annotation: Any) -> tuple[type[Model] | None, Shape]:
@@ -138,7 +147,12 @@ def _walk(here: Plan, raw: Any, path: Path, seen: Walk, told: bool) -> None:
 def _marked(part: Part, key: str, value: Any, path: Path, seen: Walk, told: bool) -> bool:
     """Notes a field's marks; whether what is in it has no effect."""
     where, mark = (*path, key), part.not_yet
-    off = mark is not None and value not in ([], "", {}) and (not mark.values or _among(value, mark.values))
+    off = (
+        mark is not None
+        and value not in ([], "", {})
+        and not _among(value, mark.harmless)
+        and (not mark.values or _among(value, mark.values))
+    )
     if off and mark is not None and not told:
         what = f"`{key}: {value}`" if mark.values else f"`{key}`"
         means = f": {mark.means}" if mark.means else ": it has no effect"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from legation.model import endpoints, hosts, index, servers, services
+from legation.model import endpoints, gateway_analysis, hosts, index, servers, services
 from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.proxy import Labels
@@ -24,6 +24,8 @@ def of(reader: Reader, item: Object) -> Iterator[Finding]:
         yield from _ports(reader, item)
     elif item.key.kind == "DestinationRule":
         yield from _subsets(reader, item)
+    elif item.key.kind == "Gateway":
+        yield from gateway_analysis.unruled(reader, item.key)
 
 
 def _at_gateways(reader: Reader, item: Object) -> Iterator[Finding]:
@@ -71,9 +73,10 @@ def _ports(reader: Reader, item: Object) -> Iterator[Finding]:
 
 
 def _destinations(item: Object) -> Iterator[tuple[Path, Any]]:
-    for number, rule in enumerate(item.spec.http):
-        for place, route in enumerate(rule.route):
-            yield ("spec", "http", number, "route", place, "destination"), route.destination
+    for field, listed in (("http", item.spec.http), ("tls", item.spec.tls), ("tcp", item.spec.tcp)):
+        for number, rule in enumerate(listed):
+            for place, route in enumerate(rule.route):
+                yield ("spec", field, number, "route", place, "destination"), route.destination
 
 
 def _subsets(reader: Reader, item: Object) -> Iterator[Finding]:

@@ -289,7 +289,7 @@ class WarmupConfiguration(Model):
     """How the share grows: 1 (if left out) is linear."""
 
 
-_ZONES: Final = "the region is preferred, and its zones share the traffic by their endpoints"
+ZONES: Final = NotYet("the region is preferred, and its zones share the traffic by their endpoints")
 
 Simple = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
 
@@ -310,7 +310,7 @@ class LoadBalancerSettings(Model):
     """Requests that are alike go to the same endpoint."""
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """How localities share the traffic, or take over from each other."""
-    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, NotYet(_ZONES)] = None
+    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, ZONES] = None
     """Traffic stays in the proxy's zone."""
     warmup_duration_secs: Annotated[Duration | None, Deprecated("warmup")] = None
     """How long until new endpoints have all of their share."""

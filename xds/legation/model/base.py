@@ -1,6 +1,7 @@
 """What the models of all kinds stand on: strict, frozen pydantic classes in Istio's words, with marks and rules.
 
-A field says its type; a **mark** in its annotation says that it has no effect yet (`NotYet`) or should go (`Deprecated`).
+A field says its type; a **mark** in its annotation says that it has no effect yet (`NotYet`), in some places or values
+only (`Partly`), never any (`Idle`), or should go (`Deprecated`). docs/support.md is made of them.
 A **rule** of a class says what must hold between its fields. Rules read the raw mapping as it was written, never the
 validated model, so that a wrong value in one field hides no finding about the others. Models know nothing of files:
 `ingest/decode.py` walks marks and rules, and turns what they find into Problems with lines.
@@ -73,11 +74,27 @@ class Opaque(Lenient):
 class NotYet:
     """The field is known and has no effect yet; with `values`, only these of its values.
 
-    `means` finishes the sentence "… is not supported yet: …" where people should know what happens instead.
+    `means` finishes the sentence "… is not supported yet: …" where people should know what happens instead. `harmless`
+    are values that ask for nothing but what happens anyway.
     """
 
     means: str = ""
     values: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """The field has an effect, but not for what `but` names; a rule or an analysis tells whoever counts on that."""
+
+    but: str
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The field has no effect on proxies, in Istio neither: it is somebody else's business, and nobody is told."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

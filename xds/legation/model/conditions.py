@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from legation.model.base import EMPTY, NOT_SUPPORTED, Finding, Model, NotYet, Raw, inner
+from legation.model.base import EMPTY, NOT_SUPPORTED, Finding, Model, NotYet, Partly, Raw, inner
 from legation.model.traffic import PSEUDO_HEADERS, StringMatch, UriMatch, is_header
 from legation.model.values import (
     Bool,
@@ -41,6 +41,7 @@ def _matched_header(name: str) -> str:
 
 
 HeaderName = Annotated[Str, AfterValidator(_matched_header)]
+_NO_CLAIMS: Final = Partly("claims of tokens")
 
 
 def _gateway_name(text: str) -> str:
@@ -86,7 +87,7 @@ class HTTPMatchRequest(Model):
     """The HTTP method, in capitals."""
     authority: StringMatch | None = None
     """The Host header, as it was sent: with a port if it had one."""
-    headers: Map[HeaderName, StringMatch] = EMPTY
+    headers: Annotated[Map[HeaderName, StringMatch], _NO_CLAIMS] = EMPTY
     """Headers that must be there and match. An empty condition: the header must be there."""
     port: PortNumber | None = None
     """The port that was called: of the service, or of the Gateway's server."""
@@ -98,7 +99,7 @@ class HTTPMatchRequest(Model):
     """Query parameters that must be there and match."""
     ignore_uri_case: Bool = False
     """Whether upper and lower case are the same in `uri`, save in an expression."""
-    without_headers: Map[HeaderName, StringMatch | None] = EMPTY
+    without_headers: Annotated[Map[HeaderName, StringMatch | None], _NO_CLAIMS] = EMPTY
     """Headers that must not match. A missing header counts as an empty one."""
     source_namespace: Label | None = None
     """The namespace of the calling workload. Not looked at where `gateways` is given."""

@@ -15,6 +15,7 @@ from legation.model.base import (
     AnyOf,
     Deprecated,
     Finding,
+    Idle,
     Model,
     Raw,
     given,
@@ -137,7 +138,9 @@ class OutlierDetection(Model):
     rules = (_local_failures,)
     example = "{consecutive5xxErrors: 5}"
 
-    consecutive_errors: Annotated[Int | None, Deprecated("consecutive5xxErrors")] = None
+    consecutive_errors: Annotated[
+        Int | None, Idle("never counted, in Istio neither"), Deprecated("consecutive5xxErrors")
+    ] = None
     """Has no effect any more."""
     split_external_local_origin_errors: Bool = False
     """Whether failures to connect are counted apart from the service's errors."""

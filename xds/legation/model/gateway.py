@@ -18,9 +18,11 @@ from legation.model.base import (
     Deprecated,
     Excludes,
     Finding,
+    Idle,
     Model,
     NotYet,
     OneOf,
+    Partly,
     Raw,
     given,
     inner,
@@ -77,11 +79,11 @@ class Port(Model):
 
     number: PortOrZero
     """The port, 1 to 65535; 0 only for a Unix socket."""
-    protocol: Protocol
+    protocol: Annotated[Protocol, Partly("GRPC-WEB, which is passed on as it is")]
     """What is spoken there: HTTP, HTTPS, HTTP2, GRPC, TLS, TCP and so on."""
     name: Filled
     """Its name, unique in the Gateway."""
-    target_port: Annotated[PortNumber | None, Deprecated("number")] = None
+    target_port: Annotated[PortNumber | None, Idle("never had an effect; an error"), Deprecated("number")] = None
     """Never had an effect."""
 
 

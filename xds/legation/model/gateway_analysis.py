@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from legation import names
-from legation.model import routing, servers
+from legation.model import index, routing, servers
+from legation.model.conditions import L4MatchAttributes
 from legation.model.findings import Finding, Reference
 from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
@@ -76,7 +77,7 @@ def _by_name(reader: Reader, server: Server, taken: dict[tuple[Any, ...], tuple[
     for item in reader.ask(routing.bound_to, server, server.origin.namespace):
         for number, rule in enumerate(item.spec.tls):
             for place, match in enumerate(rule.match):
-                if match.port is not None and match.port != server.number:
+                if not _is_for_all(match, server, item.key.namespace):
                     continue
                 for name in routing.narrowed(match.sni_hosts, server, item.key.namespace):
                     mine = (item.key, ("spec", "tls", number, "match", place, "sniHosts"))
@@ -84,6 +85,51 @@ def _by_name(reader: Reader, server: Server, taken: dict[tuple[Any, ...], tuple[
                     if owner != mine:
                         said = f"on port {server.number} {name} is {owner[0]}'s already; this match has no part of it"
                         yield Finding(*mine, Severity.WARNING, "LEG0602", said, "name it in one place", owner[0])
+
+
+def _is_for_all(match: Any, server: Server, namespace: str) -> bool:
+    """Whether a match is for a server whoever its proxies are."""
+    if match.port not in (None, server.number):
+        return False
+    if match.gateways:
+        return any(index.gateway_reference(name, namespace) == server.gateway for name in match.gateways)
+    return not match.source_labels and not match.source_namespace
+
+
+def unruled(reader: Reader, key: Key) -> tuple[Finding, ...]:
+    """The servers of a Gateway that pass connections on, and no rule says where to."""
+    return reader.ask(_unruled).get(key, ())
+
+
+def _unruled(reader: Reader) -> Mapping[Key, tuple[Finding, ...]]:
+    """The same, for all of them (a unit)."""
+    found: dict[Key, dict[Finding, None]] = {}
+    for selector in sorted(reader.ask(servers.selectors)):
+        for server in reader.ask(servers.merged, selector, ()).servers:
+            if server.handling in _RULED and not _rules(reader, server):
+                finding = _goes_nowhere(server)
+                found.setdefault(finding.key, {})[finding] = None
+    return {key: tuple(of) for key, of in found.items()}
+
+
+_RULED = {Handling.TCP: "tcp", Handling.TLS: "tcp", Handling.PASSTHROUGH: "tls"}
+"""Whose connections go where rules of a field say."""
+
+
+def _rules(reader: Reader, server: Server) -> bool:
+    bound = reader.ask(routing.bound_to, server, server.origin.namespace)
+    rules = (rule for item in bound for rule in getattr(item.spec, _RULED[server.handling]))
+    return any(match.port in (None, server.number) for rule in rules for match in rule.match or (_ANYTHING,))
+
+
+def _goes_nowhere(server: Server) -> Finding:
+    closed = "the port stays closed" if server.handling is Handling.TCP else "they are closed"
+    said = f"no rule says where connections to port {server.number} go: {closed}"
+    hint = f"bind a VirtualService with a rule `{_RULED[server.handling]}` for its hosts to {server.gateway}"
+    return Finding(server.origin, ("spec", "servers", server.place), Severity.WARNING, "LEG0603", said, hint)
+
+
+_ANYTHING = L4MatchAttributes()
 
 
 def credentials(item: Object) -> Iterator[Reference]:

@@ -16,6 +16,7 @@ from legation.model.base import (
     Deprecated,
     Excludes,
     Finding,
+    Idle,
     Model,
     OneOf,
     Raw,
@@ -217,7 +218,7 @@ class FaultDelay(Model):
     """The share of requests, as a whole number."""
     fixed_delay: Duration | None = None
     """How long."""
-    exponential_delay: Duration | None = None
+    exponential_delay: Annotated[Duration | None, Idle("never offered; an error")] = None
     """Never offered."""
     percentage: Percent | None = None
     """The share of requests; none if left out."""
@@ -240,7 +241,7 @@ class FaultAbort(Model):
     """With this HTTP status."""
     grpc_status: GrpcStatus | None = None
     """With this gRPC status."""
-    http2_error: Str | None = None
+    http2_error: Annotated[Str | None, Idle("never offered; an error")] = None
     """Never offered."""
     percentage: Percent | None = None
     """The share of requests; none if left out."""

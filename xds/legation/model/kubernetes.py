@@ -18,6 +18,7 @@ from legation.model import certificates
 from legation.model.base import (
     EMPTY,
     Finding,
+    Idle,
     Lenient,
     Model,
     NotYet,
@@ -42,6 +43,10 @@ from legation.model.values import (
     is_label,
     wrong,
 )
+
+_OWN: Final = Idle("Kubernetes' own business")
+_OWN_NAME: Final = Idle("single endpoints have no names here")
+_OF_SERVICE: Final = Idle("the Service says it")
 
 # --- Service ------------------------------------------------------------------------------------------------------
 
@@ -83,7 +88,7 @@ class ServicePort(Model):
     """The port that clients call."""
     target_port: IntOrName | None = None
     """The port of the endpoints, by number or name; `port` if left out."""
-    node_port: PortOrZero = 0
+    node_port: Annotated[PortOrZero, _OWN] = 0
     """The port on every node."""
 
 
@@ -136,31 +141,32 @@ class ServiceSpec(Model):
     internal_traffic_policy: Annotated[
         Literal["Cluster", "Local"] | None,
         NotYet("endpoints on all nodes are used", values=frozenset({"Local"})),
+        Idle("all endpoints are used anyway"),
     ] = None
     """Whether only endpoints on the caller's node are used."""
-    traffic_distribution: Str | None = None
+    traffic_distribution: Annotated[Str | None, NotYet("endpoints everywhere are used alike")] = None
     """Which endpoints are preferred."""
-    external_ips: Annotated[tuple[Str, ...], Field(alias="externalIPs")] = ()
+    external_ips: Annotated[tuple[Str, ...], Field(alias="externalIPs"), _OWN] = ()
     """Addresses outside the cluster."""
-    load_balancer_ip: Annotated[Str, Field(alias="loadBalancerIP")] = ""
+    load_balancer_ip: Annotated[Str, Field(alias="loadBalancerIP"), _OWN] = ""
     """The address of its load balancer."""
-    load_balancer_source_ranges: tuple[Str, ...] = ()
+    load_balancer_source_ranges: Annotated[tuple[Str, ...], _OWN] = ()
     """Who may call its load balancer."""
-    load_balancer_class: Str | None = None
+    load_balancer_class: Annotated[Str | None, _OWN] = None
     """Who makes its load balancer."""
-    allocate_load_balancer_node_ports: Bool | None = None
+    allocate_load_balancer_node_ports: Annotated[Bool | None, _OWN] = None
     """Whether its load balancer gets ports on every node."""
-    external_traffic_policy: Literal["", "Cluster", "Local"] = ""
+    external_traffic_policy: Annotated[Literal["", "Cluster", "Local"], _OWN] = ""
     """Whether calls from outside stay on the node they reach."""
-    health_check_node_port: PortOrZero = 0
+    health_check_node_port: Annotated[PortOrZero, _OWN] = 0
     """The port on which nodes are asked whether they have endpoints."""
-    session_affinity: Literal["", "None", "ClientIP"] = ""
-    """Whether a client keeps its endpoint; Istio and Envoy do not look at it."""
+    session_affinity: Annotated[Literal["", "None", "ClientIP"], Idle("a DestinationRule says it")] = ""
+    """Whether a client keeps its endpoint."""
     session_affinity_config: PassedOver = None
     """How long."""
-    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
+    ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], _OWN] = ()
     """Its address families."""
-    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    ip_family_policy: Annotated[Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None, _OWN] = None
     """How many of them."""
 
     @property
@@ -186,8 +192,6 @@ class ObjectReference(Lenient):
 
     kind: Str = ""
     """Its kind."""
-    namespace: Str = ""
-    """Its namespace."""
     name: Str = ""
     """Its name."""
 
@@ -197,7 +201,7 @@ class EndpointConditions(Model):
 
     ready: Bool | None = None
     """Whether it takes traffic."""
-    serving: Bool | None = None
+    serving: Annotated[Bool | None, Idle("`ready` and `terminating` say enough")] = None
     """Whether it answers."""
     terminating: Bool | None = None
     """Whether it is about to go."""
@@ -210,7 +214,7 @@ class SliceEndpoint(Model):
     """Its addresses, which are all the same endpoint."""
     conditions: EndpointConditions = EndpointConditions()
     """How it is."""
-    hostname: Str | None = None
+    hostname: Annotated[Str | None, _OWN_NAME] = None
     """Its host name."""
     target_ref: ObjectReference | None = None
     """The Pod that it is."""
@@ -229,11 +233,11 @@ class SlicePort(Model):
 
     name: Str | None = None
     """The name of the Service's port that it is."""
-    protocol: Transport = "TCP"
+    protocol: Annotated[Transport, _OF_SERVICE] = "TCP"
     """What it is carried by."""
     port: PortNumber | None = None
     """The port of the endpoints."""
-    app_protocol: Str | None = None
+    app_protocol: Annotated[Str | None, _OF_SERVICE] = None
     """What is spoken there."""
 
 
@@ -265,7 +269,7 @@ class EndpointAddress(Model):
 
     ip: Address
     """Its address."""
-    hostname: Str = ""
+    hostname: Annotated[Str, _OWN_NAME] = ""
     """Its host name."""
     node_name: Str | None = None
     """The node that it runs on."""
@@ -280,9 +284,9 @@ class EndpointPort(Model):
     """The name of the Service's port that it is."""
     port: PortNumber
     """The port of the endpoints."""
-    protocol: Transport = "TCP"
+    protocol: Annotated[Transport, _OF_SERVICE] = "TCP"
     """What it is carried by."""
-    app_protocol: Str | None = None
+    app_protocol: Annotated[Str | None, _OF_SERVICE] = None
     """What is spoken there."""
 
 
@@ -331,7 +335,7 @@ class Secret(Lenient):
 
     rules = (_certificates,)
 
-    type: Str = ""
+    type: Annotated[Str, Idle("its keys say what is in it")] = ""
     """What it holds: `kubernetes.io/tls`, `Opaque`."""
     data: Map[Str, Base64] = Field(EMPTY, repr=False)
     """By key, bytes, written in base64."""
@@ -349,8 +353,6 @@ class ConfigMap(Lenient):
 
     data: Map[Str, Str] = EMPTY
     """By key, text."""
-    binary_data: Map[Str, Base64] = EMPTY
-    """By key, bytes, written in base64."""
 
 
 class Node(Opaque):

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from legation.model import commands
-from legation.model.balancing import LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting
+from legation.model.balancing import ZONES, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting
 from legation.model.base import AnyOf, Finding, Model, NotYet, OneOf, Raw
 from legation.model.connections import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
 from legation.model.gateway import TLSProtocol
@@ -166,7 +166,9 @@ class MeshConfig(Model):
     )
 
     # -- names --
-    trust_domain: TrustDomain = "cluster.local"
+    trust_domain: Annotated[
+        TrustDomain, NotYet("certificates are verified without it", harmless=frozenset({"cluster.local"}))
+    ] = "cluster.local"
     """What the identities of workloads begin with."""
     trust_domain_aliases: Annotated[tuple[TrustDomain, ...], _NOBODY_ASKS] = ()
     """Other trust domains that are the same."""
@@ -198,7 +200,7 @@ class MeshConfig(Model):
     """Retries of rules that do not say; two of what was certainly not processed if left out."""
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """How localities share the traffic, where no DestinationRule says it."""
-    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
+    zone_aware_lb_setting: Annotated[ZoneAwareLoadBalancerSetting | None, ZONES] = None
     """Whether traffic stays in a proxy's zone."""
     outbound_cluster_stat_name: StatName = ""
     """What the metrics of a service's cluster are called."""

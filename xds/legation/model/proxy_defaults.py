@@ -6,14 +6,12 @@ Source: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Proxy
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from legation.model.base import EMPTY, Finding, Model, NotYet, Raw, given
+from legation.model.base import EMPTY, Model, NotYet
 from legation.model.values import Bool, Count, Line, Map, PassedOver, Str, Uint32
-from legation.problems import Severity
 
 _BOOTSTRAP: Final = NotYet("it belongs to the proxy's bootstrap, see `legation bootstrap`")
 _AGENT: Final = NotYet("it belongs to an agent beside the proxy, and there is none")
@@ -119,22 +117,14 @@ class ProxyHeaders(Model):
     """X-Forwarded-Port: the port that the client called."""
 
 
-def _at_bootstrap(raw: Raw) -> Iterator[Finding]:
-    if given(raw, "concurrency"):
-        said = "`concurrency` counts when a proxy starts, and is not sent to it"
-        yield Finding(("concurrency",), said, "start Envoy with --concurrency", True, Severity.WARNING)
-
-
 class ProxyDefaults(Model):
     """What holds for every proxy."""
-
-    rules = (_at_bootstrap,)
 
     gateway_topology: Topology | None = None
     """What stands in front of gateways."""
     proxy_headers: ProxyHeaders | None = None
     """Which headers proxies add."""
-    concurrency: Count | None = None
+    concurrency: Annotated[Count | None, NotYet("it counts when a proxy starts: `envoy --concurrency`")] = None
     """The number of threads of a proxy; 0 for one per core."""
     tracing: Annotated[PassedOver, NotYet("nothing is traced")] = None
     """Where traces go."""

@@ -13,8 +13,10 @@ from pydantic import AfterValidator, Field
 from legation.model.base import (
     FOR_SOME,
     Finding,
+    Idle,
     Model,
     OneOf,
+    Partly,
     Raw,
     Unique,
     given,
@@ -190,9 +192,12 @@ class ServiceEntry(Model):
     """Its virtual addresses."""
     ports: Annotated[tuple[ServicePort, ...], Field(max_length=256)] = ()
     """Its ports."""
-    location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
+    location: Annotated[
+        Literal["MESH_EXTERNAL", "MESH_INTERNAL"],
+        Idle("automatic mutual TLS depends on it, and there is none yet"),
+    ] = "MESH_EXTERNAL"
     """Whether it is part of the mesh."""
-    resolution: Resolution = "NONE"
+    resolution: Annotated[Resolution, Partly("NONE at gateways and beside workloads without redirection")] = "NONE"
     """How endpoints are found: STATIC, as they are written; DNS, by looking up their names, DNS_ROUND_ROBIN one address at a
     time; DYNAMIC_DNS, by looking up the host of each request; NONE, not at all.
     """

@@ -19,7 +19,7 @@ import re2
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from legation.model.base import FrozenMap
+from legation.model.base import FrozenMap, Idle
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -343,7 +343,7 @@ def _pass_over(_: Any) -> None:
     return None
 
 
-PassedOver = Annotated[None, PlainValidator(_pass_over), WithJsonSchema({})]
+PassedOver = Annotated[None, PlainValidator(_pass_over), WithJsonSchema({}), Idle("Kubernetes' own notes")]
 """What is known, may be anything, and means nothing here: it makes no two objects differ."""
 
 # --- bytes --------------------------------------------------------------------------------------------------------

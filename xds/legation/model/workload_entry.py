@@ -66,7 +66,7 @@ class Endpoint(Model):
     """Where it runs: `region/zone/subzone`."""
     weight: Uint32 = 0
     """Its share of the traffic, relative to the others; 1 if left out."""
-    service_account: Annotated[Str, Field(max_length=253)] = ""
+    service_account: Annotated[Str, Field(max_length=253), NotYet("certificates are verified without it")] = ""
     """The service account that it runs under."""
 
 

@@ -6,14 +6,16 @@ Source: https://istio.io/latest/docs/reference/config/networking/workload-group/
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from legation.model.base import EMPTY, FOR_SOME, Finding, Model, OneOf, Raw
+from legation.model.base import EMPTY, FOR_SOME, Finding, Idle, Model, OneOf, Raw
 from legation.model.values import Count, Filled, Labels, Map, PortNumber, Str
 from legation.model.workload_entry import Endpoint
 from legation.problems import Severity
+
+_NOBODY: Final = Idle("workloads do not register themselves here")
 
 
 class TemplateMeta(Model):
@@ -109,9 +111,9 @@ class WorkloadGroup(Model):
 
     rules = (_alone,)
 
-    metadata: TemplateMeta | None = None
+    metadata: Annotated[TemplateMeta | None, _NOBODY] = None
     """What the entries' metadata begins with."""
-    template: Endpoint
+    template: Annotated[Endpoint, _NOBODY]
     """What the entries begin with."""
-    probe: ReadinessProbe | None = None
+    probe: Annotated[ReadinessProbe | None, _NOBODY] = None
     """How it is found out whether a workload is ready."""

@@ -35,25 +35,24 @@ class ContainerPort(Lenient):
 class Container(Lenient):
     """A container."""
 
-    name: Str = ""
-    """Its name."""
     ports: tuple[ContainerPort, ...] = ()
     """The ports that it listens on."""
+
+
+class InitContainer(Container):
+    """A container that runs before the others."""
+
     restart_policy: Str | None = None
-    """`Always` for an init container that runs along."""
+    """`Always` if it runs along."""
 
 
-class PodSpec(Lenient):
-    """What runs in a Pod."""
+class TemplateSpec(Lenient):
+    """What runs in the Pods that are made."""
 
     containers: tuple[Container, ...] = ()
     """Its containers."""
-    init_containers: tuple[Container, ...] = ()
+    init_containers: tuple[InitContainer, ...] = ()
     """Containers before them; some run along."""
-    service_account_name: Str = ""
-    """The service account that it runs under."""
-    node_name: Str = ""
-    """The node that it runs on."""
 
     @property
     def ports(self) -> tuple[ContainerPort, ...]:
@@ -62,11 +61,11 @@ class PodSpec(Lenient):
         return tuple(port for container in (*self.containers, *along) for port in container.ports)
 
 
-class PodIP(Lenient):
-    """An address of a Pod."""
+class PodSpec(TemplateSpec):
+    """What runs in a Pod."""
 
-    ip: Str = ""
-    """The address."""
+    node_name: Str = ""
+    """The node that it runs on."""
 
 
 class PodCondition(Lenient):
@@ -85,8 +84,6 @@ class PodStatus(Lenient):
     """`Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`."""
     pod_ip: Annotated[Str, Field(alias="podIP")] = ""
     """Its address."""
-    pod_ips: Annotated[tuple[PodIP, ...], Field(alias="podIPs")] = ()
-    """Its addresses."""
     conditions: tuple[PodCondition, ...] = ()
     """How it is, in each respect."""
 
@@ -105,8 +102,6 @@ class PodTemplateMeta(Lenient):
 
     labels: Map[Str, Str] = EMPTY
     """Their labels."""
-    annotations: Map[Str, Str] = EMPTY
-    """Their annotations."""
 
 
 class PodTemplate(Lenient):
@@ -114,7 +109,7 @@ class PodTemplate(Lenient):
 
     metadata: PodTemplateMeta = PodTemplateMeta()
     """Their metadata."""
-    spec: PodSpec = PodSpec()
+    spec: TemplateSpec = TemplateSpec()
     """What runs in them."""
 
 
@@ -125,8 +120,6 @@ class WorkloadSpec(Lenient):
     """How many Pods; one if left out."""
     template: PodTemplate = PodTemplate()
     """The Pods that are made."""
-    service_name: Str = ""
-    """The Service that names the Pods of a StatefulSet."""
 
 
 class Workload(Lenient):
