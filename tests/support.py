@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ SPELLED_OUT_ONCE = 8
 """A message with more fields than this, all that is in it counted, is spelled out once for each kind."""
 
 ELSEWHERE = {
-    ("Deployment", "spec.replicas"): "tests/e2e/test_stories.py",
+    ("Sidecar", "spec.workloadSelector"): "tests/model/test_sidecars.py",
+    ("Sidecar", "spec.workloadSelector.labels"): "tests/model/test_sidecars.py",
 }
 """What no rendered resource shows: the tests that do."""
 
@@ -157,15 +157,14 @@ def proof(row: Row, before: str) -> str:
     for kind in row.kinds:
         if elsewhere := ELSEWHERE.get((kind, row.field)):
             return elsewhere
-    named = sorted(CASES, key=lambda case: (str(case) != before, -_kinship(case, row), str(case)))
+    named = sorted(CASES, key=lambda case: (str(case) != before, not _kinship(case, row), str(case)))
     return next((str(case) for case in named if shows(case, row)), "")
 
 
-def _kinship(case: Case, row: Row) -> int:
-    """How much the name of a case has to do with a field: the letters that words of both begin with."""
-    words = [word for step in (*row.kinds, *row.path) for word in re.findall(r"[A-Z]?[a-z]+", step)]
-    alike = (len(commonprefix([word.lower(), mine])) for word in words for mine in re.split("[-/]", str(case)))
-    return max((letters for letters in alike if letters > 3), default=0)
+def _kinship(case: Case, row: Row) -> bool:
+    """Whether the name of a case has to do with a field: words of both begin alike."""
+    words = {word.lower() for step in row.path for word in re.findall(r"[A-Z]?[a-z]+", step) if len(word) > 3}
+    return any(mine.startswith(word[:4]) for word in words for mine in re.split("[-/]", str(case)))
 
 
 # --- the page -----------------------------------------------------------------------------------------------------
