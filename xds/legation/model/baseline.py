@@ -43,7 +43,7 @@ def of_mesh(reader: Reader) -> Baseline:
     policy = config.default_traffic_policy or TrafficBaseline.model_construct()
     keepalive: TcpKeepalive | None = config.tcp_keepalive
     timeout = config.connect_timeout if config.connect_timeout != _ORDINARY.connect_timeout else None
-    return Baseline(
+    said = Baseline(
         connection_pool=policy.connection_pool,
         outlier_detection=policy.outlier_detection,
         tcp=TCPSettings(connect_timeout=timeout, tcp_keepalive=keepalive),
@@ -51,6 +51,7 @@ def of_mesh(reader: Reader) -> Baseline:
         by_locality=config.locality_lb_setting,
         by_zone=config.zone_aware_lb_setting,
     )
+    return said if said != _NOTHING else _NOTHING
 
 
 _ORDINARY = MeshConfig()
@@ -58,7 +59,7 @@ _ORDINARY = MeshConfig()
 
 def under(below: Baseline, policy: Policy, speaks_http1: bool = False) -> Policy:
     """A policy, its gaps filled; `speaks_http1` says that HTTP/1.1 is what the port is declared to speak."""
-    if below == _NOTHING:
+    if below is _NOTHING:  # asked for every cluster: to compare models takes longer than all the rest
         return policy
     pool = policy.connection_pool or below.connection_pool
     if below.tcp != _NOTHING.tcp:

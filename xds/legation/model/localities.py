@@ -91,12 +91,10 @@ def standpoint(of: Preference | None, locality: Locality, labels: Mapping[str, s
 
 def arranged(endpoints: Iterable[Endpoint], of: Preference | None, seen_from: Standpoint | None) -> tuple[Group, ...]:
     """Endpoints, which come sorted by locality, in the groups that Envoy is told of."""
-    groups = [
-        Group(locality, 0, 0, tuple(members))
-        for locality, members in groupby(endpoints, key=lambda each: each.locality)
-    ]
+    alike = [(place, tuple(members)) for place, members in groupby(endpoints, key=lambda each: each.locality)]
     if of is None or seen_from is None:
-        return _weighed(groups)
+        return tuple(Group(place, 0, _weight(members), members) for place, members in alike)
+    groups = [Group(place, 0, 0, members) for place, members in alike]
     if of.spread:
         return _spread(_weighed(groups), of.spread, seen_from.locality)
     if of.priority:
@@ -113,9 +111,11 @@ def arranged(endpoints: Iterable[Endpoint], of: Preference | None, seen_from: St
 
 
 def _weighed(groups: Iterable[Group]) -> tuple[Group, ...]:
-    return tuple(
-        replace(group, weight=min(sum(each.weight for each in group.endpoints), 2**32 - 1)) for group in groups
-    )
+    return tuple(replace(group, weight=_weight(group.endpoints)) for group in groups)
+
+
+def _weight(endpoints: Iterable[Endpoint]) -> int:
+    return min(sum(each.weight for each in endpoints), 2**32 - 1)
 
 
 def _spread(

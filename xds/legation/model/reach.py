@@ -1,13 +1,18 @@
-"""How a caller's cluster comes by its endpoints."""
+"""How a caller reaches a service: by which rules, which endpoints each of its clusters has, and who finds them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from legation.model import endpoints
+from legation.model import baseline, endpoints, localities, rules, services
+from legation.model.localities import Standpoint
+from legation.model.policies import Policy
+from legation.model.proxy import Labels
 from legation.model.recall import Reader
-from legation.model.rules import Caller, Selection
-from legation.model.services import Resolution, Service
+from legation.model.rules import Caller, Ruling, Selection
+from legation.model.services import Protocol, Resolution, Service, ServicePort
 
 
 class Way(Enum):
@@ -25,10 +30,62 @@ class Way(Enum):
     """Nobody: connections go where the caller wanted to go."""
 
 
-def way(reader: Reader, service: Service, port: int, selection: Selection, caller: Caller) -> Way:
-    """How it is for a port of a service.
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One cluster, as a caller reaches it. Callers for whom this is the same share the cluster and its endpoints.
 
-    Where a caller wanted to go is known only to a sidecar whose traffic is redirected; others are told what there is,
+    `namespace` is the one that defines the service; `seen_from` is where the caller is, if that matters.
+    """
+
+    namespace: str
+    ruling: Ruling
+    selection: Selection
+    way: Way
+    seen_from: Standpoint | None = None
+
+    @property
+    def anywhere(self) -> Reached:
+        """As much of it as the cluster itself depends on: where the caller runs only if the endpoints stand in it."""
+        return replace(self, seen_from=None) if self.seen_from is not None and self.way is Way.TOLD else self
+
+
+def reached(reader: Reader, host: str, caller: Caller) -> Mapping[tuple[int, str], Reached]:
+    """The clusters of a service for a caller, by port and subset (a unit); none of a service that is only another name,
+    and none for UDP.
+    """
+    service = reader.ask(services.service, host, caller.namespace)
+    if service is None or service.resolution is Resolution.ALIAS:
+        return {}
+    ruling = reader.ask(rules.ruling, host, caller.namespace, caller.labels)
+    return {
+        (port.number, subset): _reached(reader, service, port, policy, labels, ruling, caller)
+        for port in service.ports
+        if port.protocol is not Protocol.UDP
+        for subset, labels, policy in _policies(reader, port, ruling)
+    }
+
+
+def _policies(reader: Reader, port: ServicePort, ruling: Ruling) -> Iterator[tuple[str, Labels, Policy]]:
+    """What counts for the service itself, and for each of its subsets."""
+    of_mesh, said = reader.ask(baseline.of_mesh), reader.ask(rules.rule, ruling)
+    for subset in (rules.WHOLE, *said.subsets):
+        yield subset.name, subset.labels, baseline.under(of_mesh, rules.written(said, subset, port.number))
+
+
+def _reached(
+    reader: Reader, service: Service, port: ServicePort, policy: Policy, labels: Labels, ruling: Ruling,
+    caller: Caller,
+) -> Reached:  # fmt: skip
+    selection = rules.selection(policy, labels)
+    way = _way(reader, service, port.number, selection, caller)
+    seen_from = None
+    if selection.preference is not None and way in (Way.TOLD, Way.LOOKED_UP):
+        seen_from = localities.standpoint(selection.preference, caller.locality, dict(caller.labels))
+    return Reached(service.namespace, ruling, selection, way, seen_from)
+
+
+def _way(reader: Reader, service: Service, port: int, selection: Selection, caller: Caller) -> Way:
+    """Where a caller wanted to go is known only to a sidecar whose traffic is redirected; others are told what there is,
     which for a service without endpoints of its own is nothing.
     """
     if selection.as_called or (caller.is_redirected and service.passes_through):

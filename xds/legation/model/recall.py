@@ -8,7 +8,7 @@ the mesh, and no list of "which kind affects what" exists that could be wrong.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
@@ -126,6 +126,7 @@ class _Union:
 
 
 _Unit = tuple[Callable[..., Any], tuple[Any, ...]]
+_NONE: frozenset[Any] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -139,12 +140,12 @@ class _Entry:
     value: Any = None
     changed: int = 0
     checked: int = 0
-    reads: set[Fact] = field(default_factory=set)
-    asks: set[_Entry] = field(default_factory=set)
+    reads: Set[Fact] = _NONE
+    asks: Set[_Entry] = _NONE
     askers: set[_Entry] = field(default_factory=set)
     stale: bool = True
     """It never ran, or one of `reads` is different now."""
-    doubtful: set[_Entry] = field(default_factory=set)
+    doubtful: Set[_Entry] = _NONE
     """Those of `asks` that may be different now."""
     root: bool = False
     """Someone outside wants it."""
@@ -182,7 +183,10 @@ class Recall:
             for asker in entry.askers:
                 if not asker.doubtful and not asker.stale:
                     doubtful.append(asker)
-                asker.doubtful.add(entry)
+                if asker.doubtful:
+                    asker.doubtful.add(entry)  # type: ignore[attr-defined]
+                else:
+                    asker.doubtful = {entry}
 
     def ask(self, unit: Callable[..., T], *args: Hashable) -> T:
         """The result of a unit in the current World. It is kept up to date until `forget`."""
@@ -216,7 +220,7 @@ class Recall:
         if entry.stale or changed:
             self._run(entry, changed)
         elif entry.doubtful:
-            entry.doubtful, entry.checked = set(), self._now
+            entry.doubtful, entry.checked = _NONE, self._now
 
     def _run(self, entry: _Entry, changed: set[_Entry]) -> None:
         function, args = entry.unit
@@ -229,7 +233,7 @@ class Recall:
             self._link(entry, trace.reads, trace.asks)
         if entry.changed == 0 or (value is not entry.value and value != entry.value):
             entry.value, entry.changed = value, self._now
-        entry.checked, entry.stale, entry.doubtful = self._now, False, set()
+        entry.checked, entry.stale, entry.doubtful = self._now, False, _NONE
 
     def _run_each(
         self,
@@ -258,15 +262,20 @@ class Recall:
         results = results.altered({name: asked.value for name, asked in differing.items()})
         return before.moved(results, gone.union(differing))
 
-    def _link(self, entry: _Entry, reads: set[Fact], asks: set[_Entry]) -> None:
+    def _link(self, entry: _Entry, reads: Set[Fact], asks: Set[_Entry]) -> None:
         """Replaces what a unit depends on."""
-        for fact in reads - entry.reads:
-            self._readers.setdefault(fact, set()).add(entry)
-        for asked in asks - entry.asks:
-            asked.askers.add(entry)
-        unread, gone = entry.reads - reads, entry.asks - asks
+        before, asked_before = entry.reads, entry.asks
         entry.reads, entry.asks = reads, asks
-        self._unread(entry, unread)
+        for fact in reads - before if before else reads:
+            readers = self._readers.get(fact)
+            if readers is None:
+                self._readers[fact] = {entry}
+            else:
+                readers.add(entry)
+        for asked in asks - asked_before if asked_before else asks:
+            asked.askers.add(entry)
+        gone = asked_before - asks
+        self._unread(entry, before - reads)
         for asked in gone:
             asked.askers.discard(entry)
             self._drop_unless_wanted(asked)

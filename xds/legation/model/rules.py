@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from legation.model import baseline, hosts, localities, mesh, policies, services
 from legation.model.balancing import ConsistentHashLB
 from legation.model.destination_rule import TrafficPolicy
-from legation.model.localities import Preference, Standpoint
+from legation.model.localities import Preference
 from legation.model.meta import Key, Object
 from legation.model.policies import Policy
 from legation.model.proxy import Capture, Labels, Locality, Role, Scope
@@ -39,6 +39,10 @@ class Subset:
     name: str
     labels: Labels
     policy: TrafficPolicy | None = None
+
+
+WHOLE = Subset("", ())
+"""All of a service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,32 +186,33 @@ class Selection:
     as_called: bool = False
 
 
+def written(said: Rule, subset: Subset, port: int) -> Policy:
+    """What rules say of a port of a service, or of one of its subsets."""
+    if said.policy is None and subset.policy is None:
+        return _NOTHING_SAID
+    return policies.effective(said.policy, subset.policy, port)
+
+
+_NOTHING_SAID = Policy()
+
+
 def policy(reader: Reader, of: ClusterName, by: Ruling, port: services.ServicePort | None = None) -> Policy | None:
     """What counts for a cluster; None if it is of a subset that does not exist. What depends on the port's protocol is
     in it if that is given.
     """
     said = reader.ask(rule, by)
-    subset = said.subset(of.subset) if of.subset else None
-    if of.subset and subset is None:
+    subset = said.subset(of.subset) if of.subset else WHOLE
+    if subset is None:
         return None
-    written = policies.effective(said.policy, subset.policy if subset is not None else None, of.port)
     speaks_http1 = port is not None and port.protocol is services.Protocol.HTTP
-    return baseline.under(reader.ask(baseline.of_mesh), written, speaks_http1)
+    return baseline.under(reader.ask(baseline.of_mesh), written(said, subset, of.port), speaks_http1)
 
 
-def selection(reader: Reader, of: ClusterName, by: Ruling) -> Selection | None:
-    """The endpoints of a cluster (a unit); None if it is of a subset that does not exist."""
-    counts = policy(reader, of, by)
-    if counts is None:
-        return None
-    subset = reader.ask(rule, by).subset(of.subset) if of.subset else None
-    watched, balancer = counts.outlier_detection, counts.load_balancer
-    return Selection(
-        subset.labels if subset is not None else (),
-        localities.preference(counts),
-        only_healthy=watched is not None and watched.min_health_percent > 0,
-        as_called=balancer is not None and balancer.simple == "PASSTHROUGH",
-    )
+def tells_apart(reader: Reader, by: Ruling) -> bool:
+    """Whether rules say of any cluster how requests are told to be alike (a unit)."""
+    items = [item for key in by for item in reader.get(key.kind, (key.namespace, key.name))]
+    balancers = (policy.load_balancer for item in items for policy in policies.written(item.spec))
+    return any(balancer is not None and balancer.consistent_hash is not None for balancer in balancers)
 
 
 def hashing(reader: Reader, of: ClusterName, by: Ruling) -> ConsistentHashLB | None:
@@ -216,8 +221,12 @@ def hashing(reader: Reader, of: ClusterName, by: Ruling) -> ConsistentHashLB | N
     return counts.consistent_hash if counts is not None else None
 
 
-def standpoint(of: Selection | None, seen_by: Caller) -> Standpoint | None:
-    """The part of a caller on which the endpoints of a cluster depend."""
-    if of is None or of.preference is None:
-        return None
-    return localities.standpoint(of.preference, seen_by.locality, dict(seen_by.labels))
+def selection(counts: Policy, labels: Labels) -> Selection:
+    """The endpoints of a cluster for which a policy counts: those with these labels."""
+    watched, balancer = counts.outlier_detection, counts.load_balancer
+    return Selection(
+        labels,
+        localities.preference(counts),
+        only_healthy=watched is not None and watched.min_health_percent > 0,
+        as_called=balancer is not None and balancer.simple == "PASSTHROUGH",
+    )

@@ -91,7 +91,8 @@ class ServicePort:
 class Service:
     """A host of the mesh. `origins` are the documents that define it, the one that rules first.
 
-    `external` says that it is no part of the mesh; `stands_for` is the host that it is another name for.
+    `external` says that it is no part of the mesh; `stands_for` is the host that it is another name for;
+    `subject_alt_names` are the names that its certificate has.
     """
 
     host: str
@@ -107,6 +108,7 @@ class Service:
     addresses: tuple[str, ...] = ()
     selector: tuple[tuple[str, str], ...] = ()
     export_to: tuple[str, ...] = ()
+    subject_alt_names: tuple[str, ...] = ()
     origins: tuple[Key, ...] = ()
 
     @property
@@ -231,6 +233,7 @@ def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
         external=first.location == "MESH_EXTERNAL",
         addresses=tuple(dict.fromkeys(hosts.address(address) for entry in entries for address in entry.spec.addresses)),
         export_to=mesh.exported(reader, first.export_to, "service"),
+        subject_alt_names=tuple(dict.fromkeys(name for entry in entries for name in entry.spec.subject_alt_names)),
         origins=tuple(entry.key for entry in entries),
     )
 
@@ -274,12 +277,6 @@ def service_entries(reader: Reader, of: Service) -> list[Object]:
     return [
         item for item in reader.get(hosts.SERVICE, of.host) if item.key in of.origins and item.key.kind != "Service"
     ]
-
-
-def subject_alt_names(reader: Reader, of: Service) -> tuple[str, ...]:
-    """The names that a service's certificate has, as its ServiceEntries say."""
-    written = (name for item in service_entries(reader, of) for name in item.spec.subject_alt_names)
-    return tuple(dict.fromkeys(written))
 
 
 def known(reader: Reader, host: str) -> bool:

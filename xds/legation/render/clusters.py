@@ -16,11 +16,9 @@ from google.protobuf import duration_pb2
 from legation import names
 from legation.model import mesh, reach, rules, services
 from legation.model.balancing import LoadBalancerSettings
-from legation.model.localities import Standpoint
-from legation.model.reach import Way
+from legation.model.reach import Reached, Way
 from legation.model.recall import Reader
-from legation.model.rules import Caller, Ruling
-from legation.model.services import Resolution
+from legation.model.rules import Caller
 from legation.render import endpoints as load_assignments
 from legation.render import order, wire
 from legation.render.draft import ClusterDraft
@@ -30,15 +28,10 @@ from legation.snapshot.snapshot import Resource
 
 def of_service(reader: Reader, host: str, caller: Caller) -> tuple[str, ...]:
     """The names of all clusters of a service, as a caller sees it (a unit)."""
-    service = reader.ask(services.service, host, caller.namespace)
-    if service is None or service.resolution is Resolution.ALIAS:
-        return ()
-    rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, caller.namespace, caller.labels))
     return tuple(
-        names.outbound(host, port.number, subset)
-        for port in service.ports
-        if port.protocol is not services.Protocol.UDP
-        for subset in ("", *(subset.name for subset in rule.subsets if service.resolution is not Resolution.BY_HOST))
+        names.outbound(host, port, subset)
+        for (port, subset), found in reader.ask(reach.reached, host, caller).items()
+        if not subset or found.way is not Way.BY_HOST
     )
 
 
@@ -50,47 +43,29 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource | None:
     whom it is the same share the cluster itself.
     """
     parts = names.parse_cluster(name)
-    if parts is None:
-        return None
-    service = reader.ask(services.service, parts.host, caller.namespace)
-    port = service.port(parts.port) if service else None
-    if (
-        service is None
-        or port is None
-        or port.protocol is services.Protocol.UDP
-        or service.resolution is Resolution.ALIAS
-    ):
-        return None
-    ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
-    selection = reader.ask(rules.selection, parts, ruling)
-    if selection is None:
-        return None
-    way = reach.way(reader, service, parts.port, selection, caller)
-    seen_from = rules.standpoint(selection, caller) if way is Way.LOOKED_UP else None
-    return reader.ask(_cluster, name, service.namespace, ruling, way, seen_from)
+    found = reader.ask(reach.reached, parts.host, caller).get((parts.port, parts.subset)) if parts is not None else None
+    return reader.ask(_cluster, name, found.anywhere) if found is not None else None
 
 
-def _cluster(
-    reader: Reader, name: str, namespace: str, ruling: Ruling, way: Way, seen_from: Standpoint | None
-) -> Resource | None:
+def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
     """The cluster of a service that a namespace defines, under some rules (a unit)."""
     parts = names.parse_cluster(name)
-    service = reader.ask(services.definition, parts.host, namespace) if parts is not None else None
+    service = reader.ask(services.definition, parts.host, reached.namespace) if parts is not None else None
     port = service.port(parts.port) if service is not None and parts is not None else None
-    policy = rules.policy(reader, parts, ruling, port) if parts is not None and port is not None else None
-    selection = reader.ask(rules.selection, parts, ruling) if parts is not None else None
-    if parts is None or service is None or port is None or policy is None or selection is None:
+    policy = rules.policy(reader, parts, reached.ruling, port) if parts is not None and port is not None else None
+    if parts is None or service is None or port is None or policy is None:
         return None
+    way = reached.way
     if way in (Way.AS_CALLED, Way.BY_HOST):
         policy = replace(policy, load_balancer=_NO_CHOICE)
     draft = ClusterDraft(
-        parts, port, policy, selection.preference, services.subject_alt_names(reader, service), reader.mesh.ca_bundle
+        parts, port, policy, reached.selection.preference, service.subject_alt_names, reader.mesh.ca_bundle
     )
     made = draft.made
     made.name = name
     made.alt_stat_name = _stat_name(reader, draft, service)
     if way in (Way.LOOKED_UP, Way.ONE_NAME):
-        assignment = load_assignments.looked_up(reader, name, namespace, selection, seen_from)
+        assignment = load_assignments.looked_up(reader, name, reached)
         if not assignment.endpoints:
             return None
         _resolved_by_dns(reader, made, assignment, way)
@@ -106,7 +81,7 @@ def _cluster(
     elif way is Way.AS_CALLED and isinstance(port.target, int) and port.target != port.number:
         made.original_dst_lb_config.upstream_port_override.value = port.target
     proxy_defaults.to_cluster(draft, reader)
-    return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *ruling))
+    return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *reached.ruling))
 
 
 def _stat_name(reader: Reader, draft: ClusterDraft, service: services.Service) -> str:

@@ -12,10 +12,10 @@ from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from legation import names
-from legation.model import endpoints, localities, reach, rules, services
+from legation.model import endpoints, localities, reach
 from legation.model.endpoints import Endpoint
 from legation.model.localities import Group, Standpoint
-from legation.model.reach import Way
+from legation.model.reach import Reached, Way
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Selection
 from legation.render import wire
@@ -30,14 +30,12 @@ def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | Non
     parts = names.parse_cluster(name)
     if parts is None:
         return None
-    service = reader.ask(services.service, parts.host, caller.namespace)
-    ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
-    selection = reader.ask(rules.selection, parts, ruling)
-    if service is None or selection is None:
+    found = reader.ask(reach.reached, parts.host, caller).get((parts.port, parts.subset))
+    if found is None:
         return reader.ask(_nothing, name)
-    if reach.way(reader, service, parts.port, selection, caller) is not Way.TOLD:
+    if found.way is not Way.TOLD:
         return None
-    return reader.ask(_load_assignment, name, service.namespace, selection, rules.standpoint(selection, caller))
+    return reader.ask(_load_assignment, name, found.namespace, found.selection, found.seen_from)
 
 
 def _nothing(_reader: Reader, name: str) -> Resource:
@@ -48,17 +46,16 @@ def _load_assignment(
     reader: Reader, name: str, namespace: str, selection: Selection, seen_from: Standpoint | None
 ) -> Resource:
     """The load assignment of a service that a namespace defines (a unit)."""
-    groups = _groups(_selected(reader, name, namespace, selection), selection, seen_from)
+    groups = localities.arranged(_selected(reader, name, namespace, selection), selection.preference, seen_from)
     origins = [endpoint.origin for group in groups for endpoint in group.endpoints if endpoint.origin is not None]
     return wire.as_resource(name, _assignment(name, groups), origins=tuple(origins))
 
 
-def looked_up(
-    reader: Reader, name: str, namespace: str, selection: Selection, seen_from: Standpoint | None
-) -> endpoint_pb2.ClusterLoadAssignment:
+def looked_up(reader: Reader, name: str, reached: Reached) -> endpoint_pb2.ClusterLoadAssignment:
     """The message alone, for clusters that carry it inside and look its names up. A socket is nothing to look up."""
-    found = [endpoint for endpoint in _selected(reader, name, namespace, selection) if not endpoint.is_socket]
-    return _assignment(name, _groups(found, selection, seen_from))
+    selected = _selected(reader, name, reached.namespace, reached.selection)
+    found = [endpoint for endpoint in selected if not endpoint.is_socket]
+    return _assignment(name, localities.arranged(found, reached.selection.preference, reached.seen_from))
 
 
 def _selected(reader: Reader, name: str, namespace: str, selection: Selection) -> list[Endpoint]:
@@ -69,10 +66,6 @@ def _selected(reader: Reader, name: str, namespace: str, selection: Selection) -
         for endpoint in reader.ask(endpoints.endpoints, parts.host, namespace, parts.port)
         if endpoint.has(selection.labels) and (endpoint.healthy or not selection.only_healthy)
     ]
-
-
-def _groups(found: list[Endpoint], selection: Selection, seen_from: Standpoint | None) -> tuple[Group, ...]:
-    return localities.arranged(found, selection.preference, seen_from)
 
 
 def _assignment(name: str, groups: Iterable[Group]) -> endpoint_pb2.ClusterLoadAssignment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from hashlib import blake2b
 
 from envoy.config.core.v3 import address_pb2, config_source_pb2
@@ -60,8 +61,15 @@ def as_resource(
     name: str, message: Message, refs: frozenset[Ref] = frozenset(), origins: tuple[Key, ...] = ()
 ) -> Resource:
     """A message as a Resource."""
-    type_url = names.TYPE_PREFIX + message.DESCRIPTOR.full_name
-    return resource(type_url, name, delimited(1, type_url.encode()) + delimited(2, body(message)), refs, origins)
+    type_url, before = _typed(message.DESCRIPTOR.full_name)
+    return resource(type_url, name, before + delimited(2, body(message)), refs, origins)
+
+
+@cache
+def _typed(message: str) -> tuple[str, bytes]:
+    """The type URL of a kind of message, and what its Anys begin with."""
+    type_url = names.TYPE_PREFIX + message
+    return type_url, delimited(1, type_url.encode())
 
 
 def of_parts(

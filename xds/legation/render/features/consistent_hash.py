@@ -62,7 +62,8 @@ def _of_clusters(clusters: Iterable[str], reader: Reader, scope: Scope) -> Itera
         parts = names.parse_cluster(cluster)
         if parts is not None:
             ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
-            written = reader.ask(rules.hashing, parts, ruling) if ruling else None
+            matters = reader.ask(rules.tells_apart, ruling)
+            written = reader.ask(rules.hashing, parts, ruling) if matters else None
             if written is not None:
                 yield written
 
