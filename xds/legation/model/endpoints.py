@@ -11,7 +11,7 @@ from typing import Any
 
 from legation.model import hosts, index, services
 from legation.model.meta import Key, Object
-from legation.model.proxy import TOPOLOGY, Labels, Locality, labels, topology
+from legation.model.proxy import NOWHERE, TOPOLOGY, Labels, Locality, labels, topology
 from legation.model.recall import Reader
 from legation.model.services import Resolution, Service, ServicePort
 
@@ -23,7 +23,7 @@ class Endpoint:
     address: str
     port: int
     labels: Labels = ()
-    locality: Locality = Locality()
+    locality: Locality = NOWHERE
     weight: int = 1
     healthy: bool = True
     origin: Key | None = None
@@ -37,7 +37,7 @@ class Endpoint:
         """Whether it carries all of these labels."""
         if not wanted:
             return True
-        mine = self.all_labels
+        mine = self.all_labels if self.locality != NOWHERE else dict(self.labels)
         return all(mine.get(key) == value for key, value in wanted)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Role(StrEnum):
@@ -52,8 +52,7 @@ _ROLE_OF_NODE_TYPE = {"router": Role.GATEWAY, "sidecar": Role.SIDECAR}
 NODE_TYPE_OF_ROLE = {role: node_type for node_type, role in _ROLE_OF_NODE_TYPE.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Locality:
+class Locality(NamedTuple):
     """Where a proxy or an endpoint runs: `region/zone/subzone`, any tail of it empty."""
 
     region: str = ""
@@ -68,6 +67,9 @@ class Locality:
     def __str__(self) -> str:
         return "/".join((self.region, self.zone, self.subzone)).rstrip("/")
 
+
+NOWHERE = Locality()
+"""Where something runs of which nobody says where."""
 
 TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 """The labels that stand for the parts of a locality."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 from legation.model import baseline, endpoints, localities, rules, services
 from legation.model.localities import Standpoint
@@ -15,7 +15,7 @@ from legation.model.rules import Caller, Ruling, Selection
 from legation.model.services import Protocol, Resolution, Service, ServicePort
 
 
-class Way(Enum):
+class Way(StrEnum):
     """Who finds the endpoints of a cluster."""
 
     TOLD = "told"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Any, Generic, Protocol, TypeVar
 
 from legation.model.meta import Object
@@ -85,8 +85,8 @@ class Each(Mapping[Any, T], Generic[T]):
         """All that `select` finds in any of the results. It costs what changed, and is the same object if it did not."""
         union = self._unions.get(select)
         if union is None:
-            union = self._unions[select] = _Union()
-            union.move(((), select(result)) for result in self.results.values())
+            found = Counter(chain.from_iterable(frozenset(select(result)) for result in self.results.values()))
+            union = self._unions[select] = _Union(frozenset(found), found)
         return union.items
 
     def moved(self, results: Overlay[Any, T], changed: frozenset[Any]) -> Each[T]:

@@ -38,9 +38,7 @@ class ClusterDraft:
 
     @property
     def thresholds(self) -> circuit_breaker_pb2.CircuitBreakers.Thresholds:
-        """The bounds of ordinary traffic."""
-        if not self.made.circuit_breakers.thresholds:
-            self.made.circuit_breakers.thresholds.add()
+        """The bounds of ordinary traffic, which every cluster has."""
         return self.made.circuit_breakers.thresholds[0]
 
     @property

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from envoy.config.cluster.v3 import cluster_pb2
+
 from legation.model.connections import HTTPSettings, TCPSettings
 from legation.render import wire
 from legation.render.draft import ClusterDraft
@@ -22,19 +24,30 @@ def apply(draft: ClusterDraft) -> None:
     apply.
     """
     pool = draft.policy.connection_pool
-    tcp = pool.tcp if pool is not None else None
-    http = pool.http if pool is not None else None
-    timeout = tcp.connect_timeout if tcp is not None else None
-    draft.made.connect_timeout.FromTimedelta(timeout or CONNECT_TIMEOUT)
-    bounds = draft.thresholds
-    bounds.max_connections.value = (tcp.max_connections if tcp is not None else 0) or wire.UNLIMITED
-    bounds.max_pending_requests.value = (http or _ORDINARY).http1_max_pending_requests or wire.UNLIMITED
-    bounds.max_requests.value = (http or _ORDINARY).http2_max_requests or wire.UNLIMITED
-    bounds.max_retries.value = (http or _ORDINARY).max_retries or wire.UNLIMITED
+    if pool is None:
+        draft.made.MergeFrom(_UNBOUNDED)  # copied: most clusters are like this
+        _protocol(draft, _ORDINARY)
+        return
+    tcp, http = pool.tcp, pool.http or _ORDINARY
+    _bound(draft.made, tcp, http)
     if tcp is not None:
         _keepalive(draft, tcp)
         _lifetime(draft, tcp)
-    _protocol(draft, http or _ORDINARY)
+    _protocol(draft, http)
+
+
+def _bound(made: cluster_pb2.Cluster, tcp: TCPSettings | None, http: HTTPSettings) -> None:
+    timeout = tcp.connect_timeout if tcp is not None else None
+    wire.set_duration(made.connect_timeout, timeout or CONNECT_TIMEOUT)
+    bounds = made.circuit_breakers.thresholds.add()
+    bounds.max_connections.value = (tcp.max_connections if tcp is not None else 0) or wire.UNLIMITED
+    bounds.max_pending_requests.value = http.http1_max_pending_requests or wire.UNLIMITED
+    bounds.max_requests.value = http.http2_max_requests or wire.UNLIMITED
+    bounds.max_retries.value = http.max_retries or wire.UNLIMITED
+
+
+_UNBOUNDED = cluster_pb2.Cluster()
+_bound(_UNBOUNDED, None, _ORDINARY)
 
 
 def _keepalive(draft: ClusterDraft, tcp: TCPSettings) -> None:

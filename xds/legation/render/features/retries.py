@@ -33,11 +33,7 @@ def by_default(action: route_pb2.RouteAction, reader: Reader) -> None:
 
 def _ordinary(action: route_pb2.RouteAction) -> route_pb2.RetryPolicy:
     """Two retries of what was certainly not processed; on another host, unless a hash says which one it must be."""
-    policy = route_pb2.RetryPolicy(retry_on=_DEFAULT_ON)
-    policy.num_retries.value = 2
-    if not action.hash_policy:
-        _avoid_previous_hosts(policy)
-    return policy
+    return _ANYWHERE if action.hash_policy else _ELSEWHERE
 
 
 def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
@@ -53,7 +49,8 @@ def apply(route: route_pb2.Route, rule: Any, context: RouteContext) -> None:
 def _as_written(action: route_pb2.RouteAction, written: HTTPRetry) -> None:
     if not written.attempts:
         return
-    policy = _ordinary(action)
+    policy = route_pb2.RetryPolicy()
+    policy.CopyFrom(_ordinary(action))
     policy.num_retries.value = written.attempts
     if written.per_try_timeout is not None:
         policy.per_try_timeout.FromTimedelta(written.per_try_timeout)
@@ -87,3 +84,13 @@ def _avoid_previous_hosts(policy: route_pb2.RetryPolicy) -> None:
     policy.host_selection_retry_max_attempts = 5
     predicate = policy.retry_host_predicate.add(name=_PREVIOUS_HOSTS)
     predicate.typed_config.CopyFrom(wire.pack(previous_hosts_pb2.PreviousHostsPredicate()))
+
+
+def _twice() -> route_pb2.RetryPolicy:
+    policy = route_pb2.RetryPolicy(retry_on=_DEFAULT_ON)
+    policy.num_retries.value = 2
+    return policy
+
+
+_ANYWHERE, _ELSEWHERE = _twice(), _twice()
+_avoid_previous_hosts(_ELSEWHERE)

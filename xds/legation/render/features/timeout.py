@@ -7,6 +7,7 @@ from typing import Any
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 
+from legation.render import wire
 from legation.render.context import RouteContext
 
 NONE = timedelta(0)
@@ -24,6 +25,6 @@ def limit(action: route_pb2.RouteAction, timeout: timedelta) -> None:
     Envoy looks at `timeout` only where there is no `max_stream_duration`, which alone knows `grpc-timeout` (the older field
     for it is deprecated, and Envoy would log that): so it is one or the other.
     """
-    action.timeout.FromTimedelta(timeout)
+    wire.set_duration(action.timeout, timeout)
     if not timeout:
-        action.max_stream_duration.grpc_timeout_header_max.FromTimedelta(NONE)
+        action.max_stream_duration.grpc_timeout_header_max.SetInParent()
