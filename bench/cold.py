@@ -13,7 +13,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,20 +43,23 @@ async def measure(quick: bool) -> AsyncIterator[Row]:
                 times[what].append(seconds)
     for what, values in times.items():
         yield row(NAME, f"{count:,} services: {what}", values, "s")
-    for one_file, place in ((False, "a file each"), (True, "one file")):
+    shapes: tuple[tuple[str, int, Callable[[Path], object], float | None], ...] = (
+        ("ServiceEntry and DestinationRule", trees.BRIEF, lambda at: trees.entries(at, compiled), TARGET),
+        ("five documents each", trees.DOCUMENTS, lambda at: trees.services(at, compiled), None),
+        ("five each, in one file", trees.DOCUMENTS, lambda at: trees.services(at, compiled, one_file=True), None),
+    )
+    for shape, documents, write, wanted in shapes:
         stages: defaultdict[str, list[float]] = defaultdict(list)
         with TemporaryDirectory(prefix="legation-bench-") as folder:
             directory = Path(folder) / "yaml"
-            trees.services(directory, compiled, one_file=one_file)
+            write(directory)
             size = trees.size(directory) / 1e6
             for _ in range(rounds):
                 for stage, seconds in (await _compiled(directory)).items():
                     stages[stage].append(seconds)
-        what = f"{compiled:,} services, {place}"
-        target = None if quick else TARGET
-        yield row(
-            NAME, f"{what}: {compiled * trees.DOCUMENTS:,} documents, {size:.0f} MB", stages.pop("all"), "s", target
-        )
+        what = f"{compiled:,} services, {shape}"
+        target = None if quick else wanted
+        yield row(NAME, f"{what}: {compiled * documents:,} documents, {size:.0f} MB", stages.pop("all"), "s", target)
         yield row(NAME, f"{what}: its processor time", stages.pop("processor"), "s")
         for stage, values in stages.items():
             yield row(NAME, f"{what} … {stage}", values, "s")

@@ -198,6 +198,57 @@ def services(directory: Path, count: int, *, target: int = 8000, one_file: bool 
     return files
 
 
+_ENTRY = Template("""\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: $name
+  namespace: shop
+spec:
+  hosts:
+  - $name.shop.svc.cluster.local
+  resolution: STATIC
+  ports:
+  - name: http
+    number: 9080
+    protocol: HTTP
+    targetPort: 8000
+  endpoints:
+  - address: 127.0.0.1
+    labels:
+      version: v1
+  - address: 127.0.0.2
+    labels:
+      version: v2
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: $name
+  namespace: shop
+spec:
+  host: $name
+  subsets:
+  - name: v1
+    labels:
+      version: v1
+  - name: v2
+    labels:
+      version: v2
+""")
+
+BRIEF = 2
+"""Documents of one service in `entries`: ServiceEntry and DestinationRule."""
+
+
+def entries(directory: Path, count: int) -> None:
+    """So many services with two subsets in as few documents as Istio has for that, a file each."""
+    directory.mkdir()
+    for number in range(count):
+        text = _ENTRY.substitute(name=name(number))
+        directory.joinpath(f"{name(number)}.yaml").write_text(text, encoding="utf-8")
+
+
 def size(directory: Path) -> int:
     """Bytes of all files."""
     return sum(entry.stat().st_size for entry in os.scandir(directory))

@@ -118,8 +118,13 @@ class Service:
 
     def port(self, number: int) -> ServicePort | None:
         """The port with a number; the one that can be proxied if UDP has the same number."""
-        found = [port for port in self.ports if port.number == number]
-        return next((port for port in found if port.protocol is not Protocol.UDP), found[0] if found else None)
+        found = None
+        for port in self.ports:
+            if port.number == number:
+                if port.protocol is not Protocol.UDP:
+                    return port
+                found = found or port
+        return found
 
 
 def service(reader: Reader, host: str, client: str) -> Service | None:
