@@ -174,6 +174,19 @@ def test_S_16_a_reconnect_with_another_version_gets_everything() -> None:
     assert (named(after), after.version) == (["new"], play.snapshot.version(CLUSTER))
 
 
+def test_S_16_after_a_restart_routes_of_which_nothing_is_known_may_use_anything() -> None:
+    """What lists everything is kept on disk, routes are not: until they are replaced every cluster stays."""
+    old = snapshot([cluster("old")])
+    play = Play(SOTW, cluster("new"), endpoints("new"), route("r", "new"), previous=old)
+    play.version = {CLUSTER: old.version(CLUSTER), ROUTE: "some", ENDPOINT: "other"}
+    assert named(play.settle(play.asks(CLUSTER))[0]) == ["new", "old"]
+    play.settle(play.asks(ENDPOINT, "new", "old"))
+    routes = play.only(play.asks(ROUTE, "r", "another"))
+    assert play.waits(25) == []
+    assert play.acks(routes) == []
+    assert named(play.only(play.waits(2))) == ["new"]
+
+
 def test_S_16_a_fresh_client_gets_no_leftovers() -> None:
     """A client without a version has nothing to lose, whatever was served to its predecessor."""
     play = Play(SOTW, cluster("new"), previous=snapshot([cluster("old")]))

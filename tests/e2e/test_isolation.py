@@ -7,7 +7,6 @@ import signal
 import time
 
 import pytest
-from legation.bootstrap import Variant
 
 from .mesh import Mesh, document, free_port, gateway, rule, service, subsets, yaml
 
@@ -266,13 +265,8 @@ async def test_traffic_outlives_a_server_that_is_killed_and_follows_the_next(mes
     assert not load.failures
 
 
-async def test_an_edit_while_the_server_is_down_fails_no_request_when_it_is_back(
-    mesh: Mesh, request: pytest.FixtureRequest
-) -> None:
+async def test_an_edit_while_the_server_is_down_fails_no_request_when_it_is_back(mesh: Mesh) -> None:
     """The proxy comes back holding a cluster that the new configuration no longer has, and routes that still name it."""
-    if mesh.variant is Variant.SOTW:
-        known = "state of the world on a new stream: the first CDS answer must be the union with what was last served"
-        request.applymarker(pytest.mark.xfail(reason=known, strict=False))
     await services(mesh, "one", "two")
     mesh.write("rules.yaml", rule("red", "one"))
     server = await mesh.serve()
@@ -285,6 +279,25 @@ async def test_an_edit_while_the_server_is_down_fails_no_request_when_it_is_back
         await mesh.serve()
         await place.workload("two", host="red.example")
         await load.more(20)
+    assert not load.failures
+
+
+async def test_what_is_still_in_use_when_the_server_dies_is_not_taken_away_by_the_next(mesh: Mesh) -> None:
+    """The server is killed in the middle of a change, and the next one starts with another: the proxy may have both."""
+    await services(mesh, "one", "two", "three")
+    mesh.write("rules.yaml", rule("red", "one"))
+    server = await mesh.serve()
+    place = (await mesh.gateway()).at()
+    await place.workload("one", host="red.example")
+
+    async with place.under_load(host="red.example") as load:
+        for name in ("two", "three", "one"):
+            mesh.write("rules.yaml", rule("red", name))
+            await place.workload(name, host="red.example")
+            await server.kill()
+            mesh.write("rules.yaml", rule("red", "one"))
+            server = await mesh.serve()
+            await place.workload("one", host="red.example")
     assert not load.failures
 
 

@@ -8,8 +8,9 @@ import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import TypeVar, cast
@@ -27,6 +28,7 @@ from legation.ingest.decode import decode
 from legation.model.meta import Key, Object
 from legation.model.world import Mesh, World
 from legation.problems import Problem, Severity, in_order
+from legation.served import Served
 from legation.status import ProxyStatus
 from legation.stream.commands import Rejected
 from legation.transport.control import Session
@@ -36,6 +38,8 @@ log = logging.getLogger("legation")
 
 T = TypeVar("T")
 
+DISK_PATIENCE = 0.1
+"""Seconds for which a change waits for the disk to have the one before."""
 HELD_UP = 0.02
 """Seconds by which a timer of a process that gets the time it needs is never late."""
 
@@ -103,6 +107,7 @@ class App:
         self._hourly: asyncio.TimerHandle | None = None
         self._state: state.State | None = None
         self._writer = ThreadPoolExecutor(1, "legation-state")
+        self._writing: Future[None] | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> App:
@@ -116,6 +121,7 @@ class App:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
+        self._loop = asyncio.get_running_loop()
         server = Server(self.fleet)
         self.xds = tuple(server.bind(address) for address in settings.xds)
         await server.start()
@@ -165,7 +171,10 @@ class App:
         watched = [Path(root) for root in self.settings.sources if root != "-"]
         self._state = state.State.open(self.settings.state, watched, keep_secrets=self.settings.keep_secrets)
         stack.callback(self._state.close)
+        memory = Served(self._state.directory, self._later, self._told_soon)
+        stack.callback(memory.close)
         stack.callback(self._writer.shutdown)
+        self.fleet.memory = memory
         restored, rows = [], self._state.load()
         for problem in self._state.problems:
             self._told(problem, True)
@@ -194,6 +203,7 @@ class App:
     async def _take(self, change: watch.Changed) -> None:
         for problem in change.problems:
             self._told(problem, True)
+        await self._written()
         roots, outside = self.settings.sources, self.settings.follow_outside
         if change.rescan:
             again = [root for root in roots if root != "-"]  # standard input has ended
@@ -264,12 +274,29 @@ class App:
             for version in decision.put
             if version.object is not None
         ]
-        writing = self._writer.submit(self._state.save, rows, decision.removed)
-        writing.add_done_callback(lambda done: self._on_saved(done.result()))
+        self._later(partial(self._save, self._state, rows, decision.removed))
 
-    def _on_saved(self, problem: Problem | None) -> None:
+    def _save(self, to: state.State, rows: list[state.Accepted], removed: tuple[Key, ...]) -> None:
+        problem = to.save(rows, removed)
         if problem is not None:
             log.error("%s", problem)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Runs what waits for the disk beside the event loop, one after the other."""
+        with contextlib.suppress(RuntimeError):  # the server is ending
+            self._writing = self._writer.submit(work)
+            self._writing.add_done_callback(lambda done: done.result())
+
+    async def _written(self) -> None:
+        """Returns once the disk has all changes, or does not get on: so that after a sudden death at most one is missing
+        there, and that one is in the files.
+        """
+        if self._writing is not None and not self._writing.done():
+            await asyncio.wait([asyncio.wrap_future(self._writing)], timeout=DISK_PATIENCE)
+
+    def _told_soon(self, problem: Problem) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(self._told, problem, True)
 
     # -- what is told --
 

@@ -18,9 +18,11 @@ from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.problems import Problem
 from legation.render.resources import Rendered, render, resources
+from legation.served import Served
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
+from legation.stream.machine import Variant
 from legation.transport.control import Session
 
 REMEMBERED = 1000
@@ -60,6 +62,8 @@ class Fleet:
         *,
         secrets_on_loopback: bool = False,
     ) -> None:
+        self.memory: Served | None = None
+        """What was served before the last restart, if that is kept."""
         self.recall = Recall(world)
         self.revision = ""
         self._metrics = metrics
@@ -86,8 +90,12 @@ class Fleet:
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
-        session.previous = self._gone.pop(_returning(session), session.previous)
-        self._metrics.stream_opened(session.status().variant, proxy.client)
+        variant, who = session.status().variant, _returning(session)
+        if self.memory is not None and variant == Variant.SOTW:
+            session.previous = self.memory.previous(repr(who))
+            self.memory.joined(repr(who), repr(scope), served.snapshot)
+        session.previous = self._gone.pop(who, session.previous)
+        self._metrics.stream_opened(variant, proxy.client)
         return served.snapshot
 
     def leave(self, session: Session) -> None:
@@ -133,8 +141,11 @@ class Fleet:
         self._changed_at = at
         label_keys = pipeline.label_keys(world)
         for scope, served in list(self._scopes.items()):
+            before = served.snapshot
             change = self._render(scope, served)
             if change:
+                if self.memory is not None:
+                    self.memory.changed(repr(scope), before, served.snapshot, change)
                 for session in served.sessions:
                     session.publish(served.snapshot, change)
                 self._awaited |= served.sessions
@@ -194,6 +205,8 @@ class Fleet:
         old.sessions.discard(session)
         new.sessions.add(session)
         self._scope_of[session] = scope
+        if self.memory is not None and session.status().variant == Variant.SOTW:
+            self.memory.joined(repr(_returning(session)), repr(scope), new.snapshot)
         session.publish(new.snapshot, _between(old.snapshot, new.snapshot))
         self._forget_idle()
 
@@ -201,6 +214,8 @@ class Fleet:
         idle = [scope for scope, served in self._scopes.items() if not served.sessions]
         for scope in idle[:-IDLE_SCOPES]:
             del self._scopes[scope]
+            if self.memory is not None:
+                self.memory.idle(repr(scope))
             self.recall.forget(resources, scope)
             self.recall.forget(gateway_analysis.at_proxy, scope)
 

@@ -35,7 +35,7 @@ def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot,
     """What the client has from an earlier stream: it says so by a version, and nothing about names.
 
     `previous` is what was last served; whether the client took it is not known. What of it is gone lingers until the
-    client has acknowledged what replaces it.
+    client has acknowledged what replaces it. A resource of which nothing is known may refer to anything.
     """
     type_url, wanted = track.row.type_url, track.subscription
     if not request.version_info:
@@ -54,4 +54,8 @@ def remember(track: Track, request: Requested, asked: Asked, snapshot: Snapshot,
         track.dirty.add(name)
         if name not in table and track.row.lingers:
             track.lingering[name] = Lingering(known[name])
+    if track.row.refers:
+        for name in wanted.names - known.keys():
+            track.doubts[name] = Doubt(None, None, present=False)
+            track.dirty.add(name)
     return asked
