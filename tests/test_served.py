@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,27 @@ def test_a_scope_that_nobody_told_of_for_a_while_is_written_anew(tmp_path: Path)
     run.joins("q", one("c"))
     run.memory.close()
     assert Run(tmp_path).remembers("q").keys() == {"a", "b", "c"}
+
+
+def test_a_change_is_on_the_disk_before_it_is_sent_save_behind_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that dies right after it sent something has written it, and an older state never covers a newer one."""
+    waiting: deque[Callable[[], None]] = deque()
+    memory = Served(tmp_path, waiting.append, lambda _: None)
+    monkeypatch.setattr(served, "MUCH", 1)
+    first = snapshot([one("a"), one("c")])
+    memory.joined("p", "scope", first)
+    second, change = evolve(first, [one("a", "2")], [])
+    memory.changed("scope", first, second, change)
+    assert len(waiting) == 3
+    while waiting:
+        waiting.popleft()()
+    third, change = evolve(second, [one("b", "3")], [])
+    memory.changed("scope", second, third, change)
+    assert not waiting
+    memory.close()
+    assert Run(tmp_path).remembers("p") == {"a": b"a 2", "b": b"b 3", "c": b"c 1"}
 
 
 def test_secrets_are_not_in_it_and_it_is_private(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_A_05_what_was_refused_is_not_sent_again(variant: Variant) -> None:
     assert play.waits(3600) == []
     assert named(play.only(play.settle(play.puts(endpoints("b", "2"))))) == ["b"]
     assert play.stream.status()["eds"].error == "no"
+    assert play.stream.status()["eds"].refused == {"a": "no"}
 
 
 def test_A_05_a_refused_full_state_waits_for_a_change() -> None:

@@ -31,8 +31,11 @@ SYNCED = ProxyStatus(
     "router~10.0.0.1~edge.default~x", "gateway", "default", "delta", types={"cds": TypeStatus("v2", "v2")}
 )
 REFUSING = ProxyStatus(
-    "sidecar~10.0.0.2~web.shop~x", "sidecar", "shop", "sotw", "10.0.0.2:4711", "1.40.0",
-    types={"lds": TypeStatus("v3", "v1", "v3", "<i>no such filter</i>"), "cds": TypeStatus("v2", "v1", pending=1)},
+    "sidecar~10.0.0.2~web.shop~x", "sidecar", "shop", "sotw", "10.0.0.2:4711", "1.40.0", since=1.5,
+    types={
+        "lds": TypeStatus("v3", "v1", "v3", "<i>no such filter</i>", refused={"l": "no"}),
+        "cds": TypeStatus("v2", "v1", pending=1),
+    },
 )  # fmt: skip
 
 
@@ -126,10 +129,17 @@ async def test_proxies_are_told_with_their_state_per_type(console: Console, now:
             "identity": "",
             "version": "1.40.0",
             "connected": True,
+            "since": 1.5,
             "synced": False,
             "types": {
-                "cds": {"sent": "v2", "acked": "v1", "nacked": "", "error": ""},
-                "lds": {"sent": "v3", "acked": "v1", "nacked": "v3", "error": "<i>no such filter</i>"},
+                "cds": {"sent": "v2", "acked": "v1", "nacked": "", "error": "", "refused": {}},
+                "lds": {
+                    "sent": "v3",
+                    "acked": "v1",
+                    "nacked": "v3",
+                    "error": "<i>no such filter</i>",
+                    "refused": {"l": "no"},
+                },
             },
         }
     ]

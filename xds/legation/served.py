@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
@@ -33,6 +34,8 @@ LATELY: Final = 600.0
 SCOPES: Final = 64
 PROXIES: Final = 20_000
 """How many scopes and clients are remembered, the latest."""
+MUCH: Final = 500
+"""Resources whose writing would be felt: some ten milliseconds."""
 PAGES: Final = 128 << 10
 """Pages of 4 KiB that the file may have."""
 SWEEP: Final = 1000
@@ -62,9 +65,9 @@ _Row = tuple[str, str, Resource | None, list[tuple[str, str]]]
 class Served:
     """The memory of one server, on its own file in the state directory.
 
-    What is to be kept is handed to `later`, in order, so that nobody waits for the disk. `previous` reads at once. A scope
-    is any text that is the same after a restart. Never raises: what fails is told in `problems` or through `told`, and the
-    rest is forgotten.
+    Changes are written at once, which takes a fraction of a millisecond, so that they are known even if this process dies
+    right after they were sent. What is much, and what would have to wait, is handed to `later`, which keeps the order. A
+    scope is any text that is the same after a restart. Never raises: what fails goes to `told`, and nothing more is kept.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Served:
         self._scope_of: dict[str, str] = {}
         self._before: dict[str, list[str]] = {}
         self._restored: dict[tuple[str, ...], Snapshot] = {}
+        self._queued: deque[None] = deque()
         self._writes = 0
         self._database: sqlite3.Connection | None = None
         for _ in range(2):  # what cannot be trusted is told, removed, and begun anew
@@ -103,13 +107,13 @@ class Served:
             whole: list[_Row] = [
                 (url, name, one, sorted(one.refs)) for url in KEPT for name, one in served.of(url).items()
             ]
-            self._later(lambda: self._write(scope, whole, is_whole=True))
+            self._do(lambda: self._write(scope, whole, is_whole=True), is_much=len(whole) > MUCH)
         if self._scope_of.get(proxy) != scope:
             self._scope_of[proxy] = scope
-            self._later(lambda: self._enrol(proxy, scope))
+            self._do(lambda: self._enrol(proxy, scope))
 
     def changed(self, scope: str, before: Snapshot, served: Snapshot, change: Change) -> None:
-        """A scope's clients are served something else; nothing happens for one that no such client has joined."""
+        """A scope's clients will be served something else; nothing happens for one that no such client has joined."""
         if scope not in self._scopes:
             return
         rows: list[_Row] = []
@@ -119,7 +123,7 @@ class Served:
                 refs = {*(new.refs if new else ()), *(old.refs if old else ())}
                 rows.append((url, name, new, sorted(refs)))
         if rows:
-            self._later(lambda: self._write(scope, rows))
+            self._do(lambda: self._write(scope, rows), is_much=len(rows) > MUCH)
 
     def idle(self, scope: str) -> None:
         """Nobody tells of its changes from now on."""
@@ -132,7 +136,22 @@ class Served:
                 self._database.close()
                 self._database = None
 
-    # Beside the event loop.
+    # Writing.
+
+    def _do(self, work: Callable[[], None], *, is_much: bool = False) -> None:
+        """Now, unless it would take long or something waits that came before it."""
+        if not is_much and not self._queued:
+            work()
+            return
+        self._queued.append(None)
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._queued.popleft()
+
+        self._later(run)
 
     def _write(self, scope: str, rows: list[_Row], is_whole: bool = False) -> None:
         now = time.time()
@@ -203,7 +222,7 @@ class Served:
             if sound != "ok":
                 raise sqlite3.DatabaseError("it is damaged")
             database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = normal")  # outlives the process, which is what dies
+            database.execute("pragma synchronous = off")  # outlives the process, not the machine, and waits for no disk
             database.execute(f"pragma max_page_count = {PAGES}")
             database.executescript(_TABLES)
             database.execute(f"pragma application_id = {_APPLICATION}")

@@ -13,6 +13,7 @@ class TypeStatus:
     `sent` is the newest version that was sent, `acked` the newest that the client took, `nacked` the one that it
     refused last and `error` the client's own words for it ("" once it took something newer). `pending` counts the
     responses that are not answered yet, `since` is when the oldest of them was sent (seconds, the stream's clock).
+    `refused` are the resources that it refuses, by name, each with its own words.
     """
 
     sent: str = ""
@@ -21,6 +22,7 @@ class TypeStatus:
     error: str = ""
     pending: int = 0
     since: float | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def synced(self) -> bool:
@@ -30,7 +32,8 @@ class TypeStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProxyStatus:
-    """One connected client: who it says it is, and its state per type (by short name: `cds`, `eds`, …).
+    """One connected client: who it says it is, since when (seconds since 1970), and its state per type (by short name:
+    `cds`, `eds`, …).
 
     `identity` is who it is as verified, "" where the channel verifies nobody.
     """
@@ -44,6 +47,7 @@ class ProxyStatus:
     connected: bool = True
     types: Mapping[str, TypeStatus] = field(default_factory=dict)
     identity: str = ""
+    since: float | None = None
 
     @property
     def synced(self) -> bool:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from legation.console.page import STYLE_HASH, page
 from legation.problems import Problem
-from legation.status import ProxyStatus
+from legation.status import ProxyStatus, TypeStatus
 
 
 class View(Protocol):
@@ -147,12 +147,15 @@ def proxy_as_json(proxy: ProxyStatus) -> dict[str, Any]:
         "identity": proxy.identity,
         "version": proxy.version,
         "connected": proxy.connected,
+        "since": proxy.since,
         "synced": proxy.synced,
-        "types": {
-            short_type: {"sent": of.sent, "acked": of.acked, "nacked": of.nacked, "error": of.error}
-            for short_type, of in sorted(proxy.types.items())
-        },
+        "types": {short_type: _type_as_json(of) for short_type, of in sorted(proxy.types.items())},
     }
+
+
+def _type_as_json(of: TypeStatus) -> dict[str, Any]:
+    told = {"sent": of.sent, "acked": of.acked, "nacked": of.nacked, "error": of.error}
+    return {**told, "refused": dict(of.refused)}
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

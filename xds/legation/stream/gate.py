@@ -45,7 +45,7 @@ def missing(track: Track, tracks: Tracks, snapshot: Snapshot, now: float) -> tup
             wake = min(wake, ready)
         elif track.has(name):
             continue
-        lacking[type_url, name] = track.refused.get(name) != table[name].version
+        lacking[type_url, name] = not track.refuses(name, table[name].version)
     return lacking, wake
 
 

@@ -142,8 +142,7 @@ class Stream:
         resources = tuple(flight.sent.values())
         if request.error is not None:
             singly = not self._dialect.whole(track.row)
-            track.reject(flight, singly)
-            track.error = request.error.message
+            track.reject(flight, request.error.message, singly)
             commands.append(
                 Rejected(
                     url,
@@ -265,13 +264,13 @@ class Stream:
                 track.recognise(name, target)
                 held = track.held.get(name)
                 same = held is not None and held.version == target.version and name not in track.forced
-                if same or track.refused.get(name) == target.version:
+                if same or track.refuses(name, target.version):
                     track.settled(name)
                 else:
                     due[name] = target
             elif not self._tells(track, name):
                 track.lose(name)
-            elif track.refused.get(name) == GONE or (track.told_gone(name) and name not in track.forced):
+            elif track.refuses(name, GONE) or (track.told_gone(name) and name not in track.forced):
                 track.settled(name)
             else:
                 gone.append(name)

@@ -84,6 +84,14 @@ class Warming:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A version (GONE: a removal) that the client refused when it came alone, or with all else; `words` are its own."""
+
+    version: str
+    words: str
+
+
 @dataclass(slots=True)
 class Track:
     """The bookkeeping of one type on one stream.
@@ -101,7 +109,7 @@ class Track:
     owed: bool = False
     flight: Flight | None = None
     late: Flight | None = None
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Refusal] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
     lingering: dict[str, Lingering] = field(default_factory=dict)
@@ -177,6 +185,10 @@ class Track:
             before = flight.before.get(name) if flight else None
             if before is not None:
                 yield before.refs
+
+    def refuses(self, name: str, version: str) -> bool:
+        """Is this the version that it refused last?"""
+        return name in self.refused and self.refused[name].version == version
 
     def told_gone(self, name: str) -> bool:
         """Is the last that it was told of this name that it is gone, and not answered yet?"""
@@ -272,7 +284,7 @@ class Track:
         if not self.refused:
             self.error = ""
 
-    def reject(self, flight: Flight, singly: bool) -> None:
+    def reject(self, flight: Flight, words: str, singly: bool) -> None:
         """The client refused it: nothing of it counts as held, though some of it may be in force.
 
         With `singly`, what was refused in company is owed again, each alone; what was refused alone is refused.
@@ -293,8 +305,9 @@ class Track:
                 self.dirty.add(name)
             else:
                 self.alone.discard(name)
-                self.refused[name] = new.version if new else GONE
+                self.refused[name] = Refusal(new.version if new else GONE, words)
         self.nacked_version = flight.version
+        self.error = words
 
     def status(self, current: str) -> TypeStatus:
         """For people and the console; `current` is the Snapshot's version, reached when nothing is left to do."""
@@ -307,6 +320,7 @@ class Track:
             error="" if done else self.error,
             pending=len(flights),
             since=flights[0].at if flights else None,
+            refused={name: refusal.words for name, refusal in self.refused.items()},
         )
 
     def _doubt(self, name: str, before: Resource | None, new: Resource | None) -> Doubt:

@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import time
 
 import grpc
 from envoy.config.core.v3 import base_pb2
@@ -74,6 +75,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._stream: Stream | None = None
         self._joined = False
+        self._since: float | None = None
         self._sends: deque[Send] = deque()
         self._close: Close | None = None
         self._over = False
@@ -99,6 +101,7 @@ class Conversation:
             identity=str(self.peer.identity or ""),
             version=self.proxy.version,
             connected=self._joined,
+            since=self._since,
             types=self._stream.status() if self._stream else {},
         )
 
@@ -164,6 +167,7 @@ class Conversation:
         self._access.admit(self.peer, self.proxy)
         snapshot = self._control.join(self.proxy, self)
         self._joined = True
+        self._since = time()
         self._stream = Stream(self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous)
 
     def _leave(self) -> None:
