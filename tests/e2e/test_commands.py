@@ -22,13 +22,14 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import json_format
-from legation.cli import main  # which also makes every message known that is inside an Any
+from legation import pipeline  # noqa: F401 - makes every message known that is inside an Any
+from legation.cli import main
 from legation.local.envoy import find
 
 from .mesh import CONFIGS, Program, all_gone, clean_environment, descendants, eventually, free_port, mesh, rule, yaml
 
 STORIES = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
-COMMANDS = ("bootstrap", "render", "run", "schema", "serve", "validate")
+COMMANDS = ("bootstrap", "render", "run", "schema", "serve", "status", "validate", "wait")
 
 TYPO = yaml(rule("red", "one")).replace("destination", "destnation")
 WARNED = yaml(rule("red", "nowhere"))

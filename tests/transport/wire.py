@@ -68,6 +68,9 @@ class Desk:
         self.words.append(command)
         self.news.set()
 
+    def stirred(self, session: Session) -> None:
+        self.news.set()
+
     def puts(self, *resources: Resource, removed: Iterable[Ref] = ()) -> None:
         self.snapshot, change = evolve(self.snapshot, resources, removed)
         for session in self.sessions:

@@ -31,6 +31,8 @@ from legation.problems import Problem, Severity, in_order
 from legation.served import Served
 from legation.status import ProxyStatus
 from legation.stream.commands import Rejected
+from legation.transport.access import Access
+from legation.transport.admin import Admin
 from legation.transport.control import Session
 from legation.transport.server import Server
 
@@ -109,6 +111,8 @@ class App:
         self._writer = ThreadPoolExecutor(1, "legation-state")
         self._writing: Future[None] | None = None
         self._stack = contextlib.AsyncExitStack()
+        self._on_findings: Callable[[], None] = lambda: None
+        self._calm = asyncio.Event()
 
     async def __aenter__(self) -> App:
         async with contextlib.AsyncExitStack() as stack:
@@ -122,10 +126,16 @@ class App:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         self._loop = asyncio.get_running_loop()
-        server = Server(self.fleet)
+        door = Access()
+        admin = Admin(self.fleet.progress, self, door.administrator)
+        self.fleet.on_stir = admin.stirred
+        self._on_findings = admin.found
+        self._metrics.callers.set_function(lambda: admin.callers)
+        server = Server(self.fleet, access=door, handlers=[admin.handler], services=admin.services)
         self.xds = tuple(server.bind(address) for address in settings.xds)
         await server.start()
         stack.push_async_callback(server.stop, settings.drain)
+        stack.callback(admin.close)
         if settings.http is not None:
             console = await Console.start(self, self._registry, *settings.http)
             stack.push_async_callback(console.stop)
@@ -235,7 +245,9 @@ class App:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+        self._calm.set()
         if decision.again_at is not None:
+            self._calm.clear()
             self._wait(max(0.0, decision.again_at - monotonic()))
         self._report_soon()
         if decision.facts:
@@ -320,6 +332,11 @@ class App:
     def held(self) -> list[Problem]:
         return in_order(self.admission.held())
 
+    async def settled(self) -> None:
+        """Returns once what was saved before is decided on: it was heard of, and nothing waits for its patience."""
+        await asyncio.sleep(watch.LONGEST)
+        await self._calm.wait()
+
     def _report_soon(self) -> None:
         """Telling can wait until what was saved is on its way."""
         if self._report is None:
@@ -339,6 +356,7 @@ class App:
             if problem not in self._known:
                 self._told(problem, True)
         self._known = now
+        self._on_findings()
         self._metrics.revised(len(self.admission.accepted), len(self.held()), now)
 
     def _on_refusal(self, session: Session, refusal: Rejected) -> None:

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from legation import hooks, names, pipeline
 from legation.console.metrics import Metrics
@@ -17,6 +17,7 @@ from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.problems import Problem
+from legation.progress import Progress
 from legation.render.resources import Rendered, render, resources
 from legation.served import Served
 from legation.snapshot.snapshot import Change, Snapshot
@@ -77,8 +78,9 @@ class Fleet:
         self._scope_of: dict[Session, Scope] = {}
         self._label_keys: frozenset[str] = frozenset()
         self._gone: dict[Hashable, Snapshot] = {}
-        self._awaited: set[Session] = set()
-        self._changed_at = 0.0
+        self.on_stir: Callable[[Iterable[int]], None] = lambda _: None
+        """Called with the numbers of streams that stand differently; see `Progress`."""
+        self.progress = Progress(metrics, self._current, self._stirred)
 
     # -- what the transport asks --
 
@@ -95,6 +97,7 @@ class Fleet:
             session.previous = self.memory.previous(repr(who))
             self.memory.joined(repr(who), repr(scope), served.snapshot)
         session.previous = self._gone.pop(who, session.previous)
+        self.progress.joined(session)
         self._metrics.stream_opened(variant, proxy.client)
         return served.snapshot
 
@@ -104,7 +107,7 @@ class Fleet:
         self._gone[_returning(session)] = session.served()
         if len(self._gone) > REMEMBERED:
             del self._gone[next(iter(self._gone))]
-        self._awaited.discard(session)
+        self.progress.left(session)
         self._metrics.stream_closed(session.status().variant, session.proxy.client)
         self._forget_idle()
 
@@ -112,13 +115,14 @@ class Fleet:
         short = names.SHORT_TYPE.get(command.type_url, "other")
         if isinstance(command, Rejected):
             self._metrics.nacks.labels(short).inc()
+            self.progress.answered(session, taken=False)
             self._refused(session, command)
             return
         self._metrics.acks.labels(short).inc()
-        if session in self._awaited:
-            self._awaited.discard(session)
-            if not self._awaited:
-                self._metrics.converged(monotonic() - self._changed_at)
+        self.progress.answered(session, taken=True)
+
+    def stirred(self, session: Session) -> None:
+        self.progress.stirred(session)
 
     # -- what the application does --
 
@@ -132,13 +136,14 @@ class Fleet:
         self.recall = Recall(world)
         self._label_keys = pipeline.label_keys(world)
         self.revision = revision
+        self.progress.revised(revision)
         self._loaded.set()
 
     def advance(self, world: World, facts: Iterable[Fact], revision: str, at: float) -> None:
         """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed."""
         self.recall.advance(world, facts)
         self.revision = revision
-        self._changed_at = at
+        self.progress.revised(revision)
         label_keys = pipeline.label_keys(world)
         for scope, served in list(self._scopes.items()):
             before = served.snapshot
@@ -148,11 +153,11 @@ class Fleet:
                     self.memory.changed(repr(scope), before, served.snapshot, change)
                 for session in served.sessions:
                     session.publish(served.snapshot, change)
-                self._awaited |= served.sessions
+                self.progress.sent(served.sessions, at)
         if label_keys != self._label_keys:
             self._label_keys = label_keys
             for session in list(self._scope_of):
-                self._move(session)
+                self._move(session, at)
 
     @property
     def scopes(self) -> list[Scope]:
@@ -172,6 +177,12 @@ class Fleet:
         """What keeps a hook's newest output out of service."""
         found = (served.hooked.problem for served in self._scopes.values() if served.hooked is not None)
         return list(dict.fromkeys(problem for problem in found if problem is not None))
+
+    def _current(self, session: Session) -> Snapshot:
+        return self._scopes[self._scope_of[session]].snapshot
+
+    def _stirred(self, streams: Iterable[int]) -> None:
+        self.on_stir(streams)
 
     def _scope(self, proxy: Proxy, session: Session) -> Scope:
         return replace(proxy.scope(self._label_keys), secrets=session.peer.channel in self._private)
@@ -196,7 +207,7 @@ class Fleet:
         self._metrics.rendered(perf_counter() - began)
         return change
 
-    def _move(self, session: Session) -> None:
+    def _move(self, session: Session, at: float) -> None:
         """Another label counts now, so a client may belong to another scope."""
         before, scope = self._scope_of[session], self._scope(session.proxy, session)
         if scope == before:
@@ -207,7 +218,10 @@ class Fleet:
         self._scope_of[session] = scope
         if self.memory is not None and session.status().variant == Variant.SOTW:
             self.memory.joined(repr(_returning(session)), repr(scope), new.snapshot)
-        session.publish(new.snapshot, _between(old.snapshot, new.snapshot))
+        change = _between(old.snapshot, new.snapshot)
+        session.publish(new.snapshot, change)
+        if change:
+            self.progress.sent((session,), at)
         self._forget_idle()
 
     def _forget_idle(self) -> None:

@@ -53,3 +53,17 @@ class ProxyStatus:
     def synced(self) -> bool:
         """Every type is."""
         return all(status.synced for status in self.types.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one stream stands towards what is in service: `revision` is the newest that the client has in full ("" if
+    none is known), `is_newest` that it is the one in service, `lacks` what is missing, in words. `stream` tells it apart
+    from others, which may be of the same client.
+    """
+
+    stream: int
+    proxy: ProxyStatus
+    revision: str
+    is_newest: bool
+    lacks: tuple[str, ...] = ()

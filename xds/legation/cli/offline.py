@@ -13,6 +13,7 @@ import yaml
 from legation import bootstrap as bootstraps
 from legation import names, pipeline
 from legation.cli import reports, second_opinion
+from legation.cli.flags import option, paint
 from legation.cli.options import (
     CAPTURE,
     ROLE,
@@ -23,8 +24,6 @@ from legation.cli.options import (
     ip,
     mesh,
     mesh_config,
-    option,
-    paint,
     pairs,
     port_pairs,
 )

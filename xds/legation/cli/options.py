@@ -7,23 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from legation.cli.flags import F, option
 from legation.hooks import Hook, NoHook, load
 from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
-from legation.problems import Problem, Severity
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """A flag with its twin in the environment: `--state-dir` is LEGATION_STATE_DIR."""
-    long = next(name for name in names if name.startswith("--"))
-    twin = "LEGATION_" + long.partition("/")[0].strip("-").replace("-", "_").upper()
-    return click.option(*names, envvar=twin, show_default=settings.pop("show_default", True), **settings)
 
 
 def pairs(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:
@@ -163,14 +153,6 @@ def deployments(default: str = "dns") -> Callable[[F], F]:
         "--deployments", type=click.Choice(["dns", "ignore"]), default=default,
         help="Where a Service has neither pods nor slices: a Deployment's name is a host name (docker compose), or not.",
     )  # fmt: skip
-
-
-def paint(problem: Problem) -> str:
-    """A Problem as a line for a terminal; click leaves the colours out where they are not wanted (NO_COLOR)."""
-    colours = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
-    text, word = str(problem), f"{problem.severity}:"
-    before, _, after = text.partition(word)
-    return f"{click.style(before, bold=True)}{click.style(word, fg=colours[problem.severity], bold=True)}{after}"
 
 
 def logging_to_stderr(verbose: bool) -> None:

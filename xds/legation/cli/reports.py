@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from legation.cli.options import paint
+from legation.cli.flags import paint
 from legation.problems import Problem, Severity
 
 

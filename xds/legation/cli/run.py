@@ -16,7 +16,8 @@ import click
 from legation import bootstrap, names
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
-from legation.cli.options import address, existing, hooks, is_local, mesh_config, option, paint
+from legation.cli.flags import option, paint
+from legation.cli.options import address, existing, hooks, is_local, mesh_config
 from legation.hooks import Hook
 from legation.ingest import state
 from legation.local import workloads

@@ -11,6 +11,7 @@ import click
 
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts
+from legation.cli.flags import option, paint
 from legation.cli.options import (
     address,
     deployments,
@@ -20,8 +21,6 @@ from legation.cli.options import (
     logging_to_stderr,
     mesh,
     mesh_config,
-    option,
-    paint,
     seconds,
     xds_addresses,
 )

@@ -58,6 +58,7 @@ def introduction(
         yield f"edit {path} and ask again"
     if app.http:
         yield f"see  http://{app.http[0]}:{app.http[1]}/"
+    yield f"ask  legation status --server {app.xds[0]}"
     yield "stop with Ctrl-C"
 
 

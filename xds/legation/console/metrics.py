@@ -34,10 +34,12 @@ class Metrics:
     suppressed_resends: Counter
     stale_nonces: Counter
     convergence: Histogram
+    delivery: Histogram
     render: Histogram
     revisions: Counter
     documents: Gauge
     held: Gauge
+    callers: Gauge
     problems: Gauge
     event_loop_lag: Histogram
 
@@ -73,10 +75,12 @@ class Metrics:
             suppressed_resends=counter("suppressed_resends", "Refused bytes that were not sent again.", "type"),
             stale_nonces=counter("stale_nonces", "Requests that answered a response which was not the last.", "type"),
             convergence=seconds("convergence", "From a file's event to the last client that took what came of it."),
+            delivery=seconds("delivery", "From a file's event to one client's having taken what came of it."),
             render=seconds("render", "To render one scope's resources."),
             revisions=counter("revisions", "Changes of the accepted configuration."),
             documents=gauge("documents", "Documents in service."),
             held=gauge("held", "Documents whose last accepted version is served instead of what their file says."),
+            callers=gauge("callers", "Callers of the admin API that watch or wait."),
             problems=gauge("problems", "Findings in the files, now.", "severity"),
             event_loop_lag=seconds("event_loop_lag", "How late the event loop runs what was due."),
         )
@@ -130,6 +134,10 @@ class Metrics:
     def converged(self, duration: float) -> None:
         """What a file's event changed is in force everywhere, `duration` seconds after the event."""
         self.convergence.observe(duration)
+
+    def delivered(self, duration: float) -> None:
+        """One client has taken what a file's event changed for it, `duration` seconds after the event."""
+        self.delivery.observe(duration)
 
     def rendered(self, duration: float) -> None:
         """One scope was rendered."""

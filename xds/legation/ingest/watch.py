@@ -26,6 +26,9 @@ _STOP_SECONDS: Final = 5.0
 ALONE: Final = 0.0005
 """Seconds of silence after one file was saved and nothing else; see docs/decisions/0004-quiet.md."""
 
+LONGEST: Final = 0.1
+"""Seconds after which a change is told of, however much is being saved."""
+
 # File systems whose changes on the other side this kernel does not see.
 _REMOTE: Final = frozenset(
     ("9p", "afs", "ceph", "cifs", "lustre", "ncpfs", "nfs", "nfs4", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs")
@@ -51,7 +54,7 @@ async def watch(
     roots: Sequence[str],
     *,
     quiet: float = 0.003,
-    longest: float = 0.1,
+    longest: float = LONGEST,
     poll: float | None = None,
     follow_outside: bool = False,
     ahead: Callable[[str], object] | None = None,

@@ -66,6 +66,7 @@ class Conversation:
     ) -> None:
         self.previous = Snapshot()
         self.peer = peer
+        self.aggregated = not type_url
         self._control = control
         self._access = access
         self._dialect = dialect
@@ -183,6 +184,8 @@ class Conversation:
         assert self._stream is not None
         for command in self._stream.handle(event, self._loop.time()):
             self._do(command)
+        if self._joined:
+            self._control.stirred(self)
 
     def _do(self, command: Command) -> None:
         match command:

@@ -17,6 +17,8 @@ class Session(Protocol):
     proxy: Proxy
     peer: Peer
     """Known from the connection itself, not claimed by the client."""
+    aggregated: bool
+    """All types travel on this stream (ADS)."""
     previous: Snapshot
     """What this client was last served. The application may set it in `join`; it is read right after."""
 
@@ -53,3 +55,6 @@ class Control(Protocol):
 
     def heard(self, session: Session, command: Accepted | Rejected) -> None:
         """What the client said to a response."""
+
+    def stirred(self, session: Session) -> None:
+        """What the session's `status` says may have changed. Comes after every event of a stream, so it must be cheap."""

@@ -1,0 +1,1 @@
+"""The messages of our own gRPC API, generated from `protos/` (`make protos`)."""
