@@ -1,8 +1,8 @@
 """What can be told of docker-compose.yml and envoy/ without a container engine.
 
 It parses; every service's command is one that its program understands; the bootstrap baked into the gateway, started by
-the entrypoint, is accepted by the real Envoy; the stand-ins are the Deployments of the story that is mounted. Building
-and starting the containers is *not* tested here: no engine is asked for anything.
+the entrypoint, is accepted by the real Envoy; the stand-ins are the Deployments of the story that is mounted; what
+`pytest --envoy=docker` asks an engine for starts an Envoy. Building and starting containers is *not* tested here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import click
 import pytest
 import yaml
 from legation.local import stand_in
-from legation.local.envoy import find
+from legation.local.envoy import Envoy, find
+
+from . import containers
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -130,6 +133,37 @@ def test_what_the_images_copy_is_there_and_not_ignored(services: dict[str, Any])
     for service in services.values():
         assert (ROOT / service["build"]["dockerfile"]).exists()
         assert service["build"]["target"] in stages
+
+
+_PRETENDS = """\
+#!/bin/sh
+# An engine that has one image, and runs it without a container.
+image={image}
+while [ $# -gt 0 ] && [ "$1" != "$image" ]; do
+  case "$1" in --volume) echo "$2" >> {mounted} ;; esac
+  shift
+done
+[ $# -gt 0 ] || {{ echo "there is no $image in this command" >&2; exit 125; }}
+shift
+exec {envoy} "$@"
+"""
+
+
+@pytest.mark.envoy
+async def test_what_an_engine_would_be_asked_for_starts_an_envoy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = tmp_path / "mounted"
+    docker = tmp_path / "docker"
+    docker.write_text(_PRETENDS.format(image=shlex.quote(containers.image()), mounted=mounted, envoy=find()))
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    bare = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}"
+    async with await Envoy.start(bare, binary=containers.program(tmp_path)) as envoy:
+        assert (await envoy.ask("/ready"))[0] == 200
+    folders = [line.split(":")[0] for line in mounted.read_text().splitlines()]
+    assert tempfile.gettempdir() in folders  # there are the bootstrap, the sockets and the certificates of tests
+    assert f"ENVOY_VERSION={containers.image().rpartition(':v')[2]}" in (ROOT / "envoy" / "versions.txt").read_text()
 
 
 def test_compose_itself_reads_the_file() -> None:
