@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import pytest
+from envoy.config.listener.v3 import listener_pb2
+from envoy.service.status.v3 import csds_pb2
 
 from .mesh import Mesh, Program, Proxy, eventually, free_port, gateway, rule, service, yaml
 
@@ -155,8 +158,43 @@ async def test_a_refusal_is_shown_in_envoys_words(mesh: Mesh) -> None:
         assert not proxy["synced"]
         status, text = await ask(mesh, "status")
         assert (status, "refuses" in text, "edge.default: LDS was refused: " in text) == (1, True, True)
+        assert any("Address already in use" in words for words in proxy["types"]["lds"]["refused"].values())
         status, text = await ask(mesh, "wait", "--timeout", "1s")
         assert (status, "Address already in use" in text) == (1, True)
+
+
+@pytest.mark.envoy
+async def test_the_standard_client_status_says_the_same(mesh: Mesh) -> None:
+    """Each resource of each proxy, in step; and behind while the proxy is stopped."""
+    await _served(mesh)
+    edge, other = await mesh.gateway(name="edge"), await mesh.gateway(name="other")
+    assert (await ask(mesh, "wait", "--proxies", "2"))[0] == 0
+    async with grpc.aio.insecure_channel(f"unix:{mesh.socket}") as channel:
+        fetch = channel.unary_unary(
+            "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
+            request_serializer=csds_pb2.ClientStatusRequest.SerializeToString,
+            response_deserializer=csds_pb2.ClientStatusResponse.FromString,
+        )
+
+        async def states() -> dict[str, set[int]]:
+            found = await fetch(csds_pb2.ClientStatusRequest())
+            return {
+                of.node.id.split("~")[2]: {one.config_status for one in of.generic_xds_configs} for of in found.config
+            }
+
+        in_step = {csds_pb2.SYNCED}
+        assert await states() == {"edge.default": in_step, "other.default": in_step}
+        with stopped(edge):
+            mesh.write("rule.yaml", rule("red", "two"))
+            await other.at().workload("two", host="red.example")
+            now = await eventually(states, lambda found: found["other.default"] == in_step)
+            assert csds_pb2.STALE in now["edge.default"]
+        await eventually(states, lambda found: found["edge.default"] == in_step)
+        (found, *_) = (await fetch(csds_pb2.ClientStatusRequest())).config
+        bodies = {one.type_url.rpartition(".")[2]: one.xds_config for one in found.generic_xds_configs}
+        listener = listener_pb2.Listener()
+        assert bodies["Listener"].Unpack(listener)
+        assert listener.address.socket_address.port_value in (edge.at().port, other.at().port)
 
 
 @pytest.mark.envoy

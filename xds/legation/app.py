@@ -34,6 +34,7 @@ from legation.stream.commands import Rejected
 from legation.transport.access import Access
 from legation.transport.admin import Admin
 from legation.transport.control import Session
+from legation.transport.csds import ClientStatus
 from legation.transport.server import Server
 
 log = logging.getLogger("legation")
@@ -131,7 +132,11 @@ class App:
         self.fleet.on_stir = admin.stirred
         self._on_findings = admin.found
         self._metrics.callers.set_function(lambda: admin.callers)
-        server = Server(self.fleet, access=door, handlers=[admin.handler], services=admin.services)
+        clients = ClientStatus(self.fleet, door.administrator)
+        server = Server(
+            self.fleet, access=door, handlers=[admin.handler, clients.handler],
+            services=[*admin.services, *clients.services],
+        )  # fmt: skip
         self.xds = tuple(server.bind(address) for address in settings.xds)
         await server.start()
         stack.push_async_callback(server.stop, settings.drain)

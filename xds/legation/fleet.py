@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import perf_counter, time
 
 from legation import hooks, names, pipeline
 from legation.console.metrics import Metrics
@@ -25,6 +25,7 @@ from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
 from legation.stream.machine import Variant
 from legation.transport.control import Session
+from legation.transport.csds import Inventory
 
 REMEMBERED = 1000
 """For how many clients that went it is known what they have, so that nothing they use is taken away when they return."""
@@ -40,11 +41,19 @@ class _Served:
     rendered: Rendered
     sessions: set[Session] = field(default_factory=set)
     hooked: Hooked | None = None
+    made: float = field(default_factory=time)
+    changed: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When a resource changed last (epoch), by type and name; those that are not here are as old as the scope."""
 
     @property
     def snapshot(self) -> Snapshot:
         """What clients get."""
         return self.hooked.snapshot if self.hooked is not None else self.rendered.snapshot
+
+    def note(self, change: Change) -> None:
+        """These have just changed."""
+        now = time()
+        self.changed.update(((type_url, name), now) for type_url, names in change.items() for name in names)
 
 
 class Fleet:
@@ -154,6 +163,7 @@ class Fleet:
                 for session in served.sessions:
                     session.publish(served.snapshot, change)
                 self.progress.sent(served.sessions, at)
+                served.note(change)
         if label_keys != self._label_keys:
             self._label_keys = label_keys
             for session in list(self._scope_of):
@@ -177,6 +187,26 @@ class Fleet:
         """What keeps a hook's newest output out of service."""
         found = (served.hooked.problem for served in self._scopes.values() if served.hooked is not None)
         return list(dict.fromkeys(problem for problem in found if problem is not None))
+
+    @property
+    def streams(self) -> Iterable[int]:
+        """The numbers of the open ones."""
+        return self.progress.streams
+
+    def proxy(self, stream: int) -> Proxy | None:
+        """Whose a stream is; None if it is over."""
+        session = self.progress.session(stream)
+        return session.proxy if session is not None else None
+
+    def inventory(self, stream: int) -> Inventory | None:
+        """What is known of the resources of its client."""
+        session = self.progress.session(stream)
+        if session is None:
+            return None
+        served = self._scopes[self._scope_of[session]]
+        return Inventory(
+            session.proxy, session.inventory(), lambda type_url, name: served.changed.get((type_url, name), served.made)
+        )
 
     def _current(self, session: Session) -> Snapshot:
         return self._scopes[self._scope_of[session]].snapshot

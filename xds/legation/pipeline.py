@@ -11,9 +11,8 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from legation import hooks
-from legation.hooks import Hook, Hooked
 from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
 from legation.model import analysis, certificates, gateway_analysis
@@ -23,8 +22,10 @@ from legation.model.proxy import Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Mesh, World
 from legation.problems import Problem, Severity, dotted, in_order
-from legation.render import resources
 from legation.snapshot.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from legation.hooks import Hook
 
 
 def understood(tree: files.Tree, mesh_config: str | None = None) -> list[File]:
@@ -130,6 +131,10 @@ def compile(
     tree: files.Tree, proxy: Proxy, mesh: Mesh = Mesh(), mesh_config: str | None = None, hook: Hook | None = None
 ) -> Compiled:
     """The whole way for one proxy."""
+    # Envoy's messages take as long to import as all the rest; who only checks files does without.
+    from legation import hooks  # noqa: PLC0415
+    from legation.render import resources  # noqa: PLC0415
+
     admitted = accept(tree, mesh, mesh_config)
     recall = Recall(admitted.world)
     scope = replace(proxy.scope(label_keys(admitted.world)), secrets=True)
@@ -137,7 +142,7 @@ def compile(
     found = problems(tree, admitted, recall, [scope])
     if hook is None:
         return Compiled(rendered.snapshot, found, admitted)
-    hooked, _ = hooks.apply(hook, scope, rendered.snapshot, {}, Hooked())
+    hooked, _ = hooks.apply(hook, scope, rendered.snapshot, {}, hooks.Hooked())
     return Compiled(hooked.snapshot, [*([hooked.problem] if hooked.problem else []), *found], admitted)
 
 

@@ -25,6 +25,9 @@ UNASKED = 15.0
 """Seconds in which an Envoy that aggregates has asked for all that it wants: after so many it goes on without what
 it waits for (`initial_fetch_timeout`)."""
 
+TOLD = 3
+"""Refusals that are told in full; all of them are in the status."""
+
 _URL = {short: url for url, short in names.SHORT_TYPE.items()}
 
 
@@ -152,6 +155,11 @@ class Progress:
         revision = self._revision if stream not in self._behind else followed.had
         return Standing(stream, status, revision, stream not in self._behind, lacks)
 
+    def session(self, stream: int) -> Session | None:
+        """The session behind a number; None if it is over."""
+        followed = self._streams.get(stream)
+        return followed.session if followed is not None else None
+
     def knows(self, revision: str) -> bool:
         """Is or was it in service?"""
         return revision in self._order
@@ -190,7 +198,7 @@ class Progress:
         elif followed.stream not in self._behind:
             followed.had = self._previous
             self._behind.add(followed.stream)
-        if any(of.error for of in status.types.values()):
+        if any(of.error or of.refused for of in status.types.values()):
             self._refusing.add(followed.stream)
         else:
             self._refusing.discard(followed.stream)
@@ -208,7 +216,7 @@ class Progress:
         """What stands between a stream and the newest revision, in words."""
         snapshot, types = self._current(followed.session), status.types
         for short, of in sorted(types.items()):
-            if of.error or of.pending or of.acked != snapshot.version(_URL.get(short, "")):
+            if of.error or of.refused or of.pending or of.acked != snapshot.version(_URL.get(short, "")):
                 yield f"{short.upper()} {_reason(of)}"
         session = followed.session
         if not session.aggregated or session.proxy.client is not Client.ENVOY:
@@ -218,6 +226,8 @@ class Progress:
 
 
 def _reason(of: TypeStatus) -> str:
+    if of.refused:
+        return "was refused: " + "; ".join(f"{name}: {words}" for name, words in sorted(of.refused.items())[:TOLD])
     if of.error:
         return f"was refused: {of.error}"
     return "was sent and not answered" if of.pending else "is not complete"

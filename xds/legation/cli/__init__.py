@@ -14,10 +14,10 @@ COMMANDS = {
     "bootstrap": ("offline", "Print Envoy's bootstrap, for `envoy -c`."),
     "render": ("offline", "Print the Envoy resources that a proxy gets."),
     "run": ("run", "Run the YAML in a directory on this machine: a server, Envoys, stand-ins."),
-    "schema": ("offline", "Print the JSON Schema of a kind, for editors."),
+    "schema": ("check", "Print the JSON Schema of a kind, for editors."),
     "serve": ("serve", "Serve the YAML in directories to Envoys, and every change of it."),
     "status": ("remote", "Show who has what of a running server."),
-    "validate": ("offline", "Check files without a server: every problem, with file, line and column."),
+    "validate": ("check", "Check files without a server: every problem, with file, line and column."),
     "wait": ("remote", "Wait until every connected proxy has a revision."),
 }
 """The module of each command, and what it does in a line. A module is imported when its command is called: one half of a

@@ -1,10 +1,9 @@
-"""Commands that need no server: validate, render, bootstrap, schema."""
+"""Commands that make what Envoy reads: render, bootstrap."""
 
 from __future__ import annotations
 
 import json
 import sys
-from time import time
 from typing import Any
 
 import click
@@ -12,7 +11,6 @@ import yaml
 
 from legation import bootstrap as bootstraps
 from legation import names, pipeline
-from legation.cli import reports, second_opinion
 from legation.cli.flags import option, paint
 from legation.cli.options import (
     CAPTURE,
@@ -28,45 +26,10 @@ from legation.cli.options import (
     port_pairs,
 )
 from legation.hooks import Hook
-from legation.ingest import files, kinds
-from legation.ingest import schema as schemas
-from legation.local.envoy import EnvoyMissing
+from legation.ingest import files
 from legation.model.proxy import GATEWAY_LABELS, Capture, Role
-from legation.model.recall import Recall
-from legation.problems import Severity, in_order
+from legation.problems import Severity
 from legation.render import printed
-
-
-@click.command()
-@click.argument("paths", nargs=-1, required=True)
-@option("-o", "--output", type=click.Choice(list(reports.FORMATS)), default="text", help="The form of the report.")
-@option("--strict", is_flag=True, help="Warnings count as errors.")
-@option("--follow-outside", is_flag=True, help="Follow symbolic links that lead out of their directory.")
-@click.option("--envoy", is_flag=True, help="Ask the real Envoy too, for every gateway and a sidecar per namespace.")
-@mesh_config()
-@deployments()
-def validate(
-    paths: tuple[str, ...],
-    output: str,
-    strict: bool,
-    follow_outside: bool,
-    envoy: bool,
-    mesh_config: str | None,
-    deployments: str,
-) -> None:
-    """Check files and directories (`-`: standard input) without a server: every problem, with file, line and column."""
-    sources = (*existing(paths), mesh_config) if mesh_config else existing(paths)
-    tree = files.read_tree(sources, follow_outside=follow_outside)
-    admitted = pipeline.accept(tree, mesh(deployments), mesh_config)
-    found = pipeline.problems(tree, admitted, Recall(admitted.world), now=time())
-    if envoy:
-        try:
-            found = in_order([*found, *second_opinion.problems(admitted)])
-        except EnvoyMissing as error:
-            raise click.ClickException(str(error)) from None
-    click.echo(reports.FORMATS[output](found, admitted.count), nl=False)
-    worst = min((problem.severity for problem in found), default=Severity.INFO)
-    sys.exit(1 if worst is Severity.ERROR or (strict and worst is Severity.WARNING) else 0)
 
 
 @click.command()
@@ -145,17 +108,3 @@ def bootstrap(
         click.echo(bootstraps.bootstrap(options), nl=False)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-@click.command()
-@click.argument("kind", required=False)
-def schema(kind: str | None) -> None:
-    """Print the JSON Schema of a kind, for editors; without a kind, list the kinds."""
-    if kind is None:
-        for known in sorted({known.name for known in kinds.KINDS if known.model is not None}):
-            click.echo(known)
-        return
-    found = next((known.name for known in kinds.KINDS if known.name.lower() == kind.lower()), None)
-    if found is None:
-        raise click.UsageError(f"no kind {kind!r}; `legation schema` lists them")
-    click.echo(json.dumps(schemas.schema(found), indent=2))

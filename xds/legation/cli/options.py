@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from legation.cli.flags import F, option
-from legation.hooks import Hook, NoHook, load
 from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
+
+if TYPE_CHECKING:
+    from legation.hooks import Hook
 
 
 def pairs(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:
@@ -127,6 +130,8 @@ def hooks() -> Callable[[F], F]:
 def _hook(_: click.Context, parameter: click.Parameter, written: str | None) -> Hook | None:
     if written is None:
         return None
+    from legation.hooks import NoHook, load  # noqa: PLC0415 - hardly anybody has one
+
     try:
         return load(written)
     except NoHook as error:

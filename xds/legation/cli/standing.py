@@ -45,7 +45,7 @@ class Known:
     @property
     def is_wrong(self) -> bool:
         """Something is refused, held or in error."""
-        refused = any(of.error for proxy in self.proxies.values() for of in proxy.types.values())
+        refused = any(of.error or of.refused for proxy in self.proxies.values() for of in proxy.types.values())
         return refused or bool(self.findings.held) or any(one.severity == "error" for one in self.findings.problems)
 
     def had(self, proxy: admin_pb2.Proxy) -> str:
@@ -66,12 +66,12 @@ class Known:
         return {
             "id": proxy.id, "role": proxy.role, "namespace": proxy.namespace, "variant": proxy.variant,
             "peer": proxy.peer, "identity": proxy.identity, "version": proxy.version,
-            "connected": True, "synced": proxy.synced,
+            "connected": True, "since": proxy.since.ToMicroseconds() / 1e6, "synced": proxy.synced,
             "revision": self.had(proxy), "lacks": list(proxy.lacks),
             "types": {
                 short: {
                     "sent": of.sent, "acked": of.acked, "nacked": of.nacked, "error": of.error,
-                    "since": of.since.ToJsonString() if of.pending else "",
+                    "refused": dict(sorted(of.refused.items())), "since": of.since.ToJsonString() if of.pending else "",
                 }
                 for short, of in types
             },
@@ -158,7 +158,7 @@ def _name(node: str) -> str:
 
 
 def _state(proxy: admin_pb2.Proxy) -> tuple[str, str]:
-    if any(of.error for of in proxy.types.values()):
+    if any(of.error or of.refused for of in proxy.types.values()):
         return "refuses", "red"
     return ("in step", "green") if proxy.synced else ("behind", "yellow")
 

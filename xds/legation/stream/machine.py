@@ -17,6 +17,7 @@ from legation.stream import delta, gate, linger, sotw
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
 from legation.stream.gate import NEVER
+from legation.stream.inventory import Holding, inventory
 from legation.stream.subscription import Asked
 from legation.stream.track import GONE, Flight, Lingering, Track
 
@@ -90,6 +91,10 @@ class Stream:
         """All that the client may have, as the `previous` of the stream with which it comes back."""
         heard = {url: track.served() for url, track in self._tracks.items()}
         return Snapshot({**self._previous.resources, **heard}, {}, self._snapshot.revision)
+
+    def inventory(self) -> list[Holding]:
+        """What is known of every resource that the client asks for. Its cost follows what that is."""
+        return list(inventory(self._tracks, self._snapshot))
 
     # Requests.
 

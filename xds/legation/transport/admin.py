@@ -257,15 +257,20 @@ def _codec(method: str) -> dict[str, Any]:
 
 def _proxy(standing: Standing) -> admin_pb2.Proxy:
     of = standing.proxy
-    return admin_pb2.Proxy(
+    made = admin_pb2.Proxy(
         stream=standing.stream, id=of.id, role=of.role, namespace=of.namespace, version=of.version,
         variant=of.variant, peer=of.peer, identity=of.identity, revision=standing.revision, synced=standing.is_newest,
         lacks=standing.lacks, types={short: _type(state) for short, state in of.types.items()},
     )  # fmt: skip
+    if of.since is not None:
+        made.since.FromMilliseconds(round(of.since * 1000))
+    return made
 
 
 def _type(of: TypeStatus) -> admin_pb2.TypeState:
-    state = admin_pb2.TypeState(sent=of.sent, acked=of.acked, nacked=of.nacked, error=of.error, pending=of.pending)
+    state = admin_pb2.TypeState(
+        sent=of.sent, acked=of.acked, nacked=of.nacked, error=of.error, pending=of.pending, refused=of.refused
+    )
     if of.since is not None:
         age = asyncio.get_running_loop().time() - of.since
         state.since.FromMilliseconds(round((time() - age) * 1000))

@@ -23,6 +23,7 @@ from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
+from legation.stream.inventory import Holding
 from legation.stream.machine import Stream, Variant
 from legation.transport import codec
 from legation.transport.access import Access
@@ -109,6 +110,10 @@ class Conversation:
     def served(self) -> Snapshot:
         """See `control.Session`."""
         return self._stream.served() if self._stream is not None else self.previous
+
+    def inventory(self) -> list[Holding]:
+        """See `control.Session`."""
+        return self._stream.inventory() if self._stream is not None else []
 
     # The server's side.
 

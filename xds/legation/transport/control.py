@@ -9,6 +9,7 @@ from legation.model.proxy import Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected
+from legation.stream.inventory import Holding
 
 
 class Session(Protocol):
@@ -36,6 +37,9 @@ class Session(Protocol):
 
     def served(self) -> Snapshot:
         """All that the client may have, now: the `previous` for when it comes back. Its cost follows what it has."""
+
+    def inventory(self) -> list[Holding]:
+        """What is known of every resource that the client asks for. Its cost follows what that is."""
 
 
 class Control(Protocol):

@@ -94,7 +94,7 @@ class Summary(_message.Message):
     def __init__(self, ready: _Optional[bool] = ..., revision: _Optional[str] = ..., connected: _Optional[int] = ..., behind: _Optional[int] = ..., refusing: _Optional[int] = ...) -> None: ...
 
 class Proxy(_message.Message):
-    __slots__ = ("stream", "id", "role", "namespace", "version", "variant", "peer", "identity", "revision", "synced", "lacks", "types")
+    __slots__ = ("stream", "id", "role", "namespace", "version", "variant", "peer", "identity", "since", "revision", "synced", "lacks", "types")
     class TypesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,7 @@ class Proxy(_message.Message):
     VARIANT_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     SYNCED_FIELD_NUMBER: _ClassVar[int]
     LACKS_FIELD_NUMBER: _ClassVar[int]
@@ -122,27 +123,37 @@ class Proxy(_message.Message):
     variant: str
     peer: str
     identity: str
+    since: _timestamp_pb2.Timestamp
     revision: str
     synced: bool
     lacks: _containers.RepeatedScalarFieldContainer[str]
     types: _containers.MessageMap[str, TypeState]
-    def __init__(self, stream: _Optional[int] = ..., id: _Optional[str] = ..., role: _Optional[str] = ..., namespace: _Optional[str] = ..., version: _Optional[str] = ..., variant: _Optional[str] = ..., peer: _Optional[str] = ..., identity: _Optional[str] = ..., revision: _Optional[str] = ..., synced: _Optional[bool] = ..., lacks: _Optional[_Iterable[str]] = ..., types: _Optional[_Mapping[str, TypeState]] = ...) -> None: ...
+    def __init__(self, stream: _Optional[int] = ..., id: _Optional[str] = ..., role: _Optional[str] = ..., namespace: _Optional[str] = ..., version: _Optional[str] = ..., variant: _Optional[str] = ..., peer: _Optional[str] = ..., identity: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[str] = ..., synced: _Optional[bool] = ..., lacks: _Optional[_Iterable[str]] = ..., types: _Optional[_Mapping[str, TypeState]] = ...) -> None: ...
 
 class TypeState(_message.Message):
-    __slots__ = ("sent", "acked", "nacked", "error", "pending", "since")
+    __slots__ = ("sent", "acked", "nacked", "error", "pending", "since", "refused")
+    class RefusedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     SENT_FIELD_NUMBER: _ClassVar[int]
     ACKED_FIELD_NUMBER: _ClassVar[int]
     NACKED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     sent: str
     acked: str
     nacked: str
     error: str
     pending: int
     since: _timestamp_pb2.Timestamp
-    def __init__(self, sent: _Optional[str] = ..., acked: _Optional[str] = ..., nacked: _Optional[str] = ..., error: _Optional[str] = ..., pending: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    refused: _containers.ScalarMap[str, str]
+    def __init__(self, sent: _Optional[str] = ..., acked: _Optional[str] = ..., nacked: _Optional[str] = ..., error: _Optional[str] = ..., pending: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refused: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Findings(_message.Message):
     __slots__ = ("held", "problems", "omitted")
