@@ -54,9 +54,11 @@ def many(*texts: str) -> str:
 class Files:
     """A directory, and the admission that is told of every change of it."""
 
-    def __init__(self, accepted: list[Version] | None = None, *, allow_empty: bool = False) -> None:
+    def __init__(
+        self, accepted: list[Version] | None = None, *, allow_empty: bool = False, fails_open: bool = False
+    ) -> None:
         self.now = 100.0
-        self.admission = Admission(World(), (ROOT,), accepted or [], allow_empty=allow_empty)
+        self.admission = Admission(World(), (ROOT,), accepted or [], allow_empty=allow_empty, fails_open=fails_open)
         self.kept: dict[Key, Version] = {}
         self.last: Decision | None = None
 
@@ -422,3 +424,134 @@ def test_a_rule_that_encrypts_protects(policy: str, protects: bool) -> None:
     files.change(a=service("a"), r=f"{head}spec: {{host: a, trafficPolicy: {{{policy}}}}}\n")
     assert files.serving() == {"Service a"}
     assert bool(files.admission.unprotected()) is protects
+
+
+ENCRYPTS = """\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {0}}}
+spec: {{host: {0}, trafficPolicy: {{tls: {{mode: {1}}}}}}}
+"""
+ASKS = """\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: door}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+    - hosts: [shop.example.com]
+      port: {{number: 443, name: https, protocol: HTTPS}}
+      tls: {{mode: MUTUAL, {0}}}
+"""
+OPEN = """\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: window}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+    - hosts: ["*.example.com"]
+      port: {number: 80, name: http, protocol: HTTP}
+"""
+POLICY = """\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: nobody{0}}}
+spec: {1}
+"""
+
+
+def selecting(name: str, app: str, more: str = "") -> str:
+    return service(name) + f"  selector: {{app: {app}}}\n" + more
+
+
+def held(files: Files) -> set[str]:
+    return {problem.object for problem in files.admission.held() if problem.code == admission.UNPROTECTED}
+
+
+def test_what_is_new_waits_for_the_rule_that_should_encrypt_it() -> None:
+    files = Files()
+    files.change(old=service("old"))
+    files.change(new=many(service("new"), rule("new", "new"), service("other")), tls=ENCRYPTS.format("new", "SIMPEL"))
+    assert files.serving() == {"Service old", "Service other"}
+    assert held(files) == {"Service default/new", "VirtualService default/new"}
+    files.change(tls=ENCRYPTS.format("new", "SIMPLE"))
+    assert files.serving() >= {"Service new", "VirtualService new", "DestinationRule new"}
+    assert held(files) == set()
+
+
+def test_what_waits_goes_on_waiting_when_it_is_edited_and_acts_when_the_other_is_removed() -> None:
+    files = Files()
+    files.change(old=service("old"))
+    files.change(new=service("new"), tls=ENCRYPTS.format("new", "SIMPEL"))
+    files.change(new=service("new", 81))
+    assert files.serving() == {"Service old"}
+    files.change(tls=None)
+    assert files.serving() == {"Service old", "Service new"}
+
+
+def test_what_is_in_service_or_comes_later_does_not_wait() -> None:
+    files = Files()
+    files.change(old=service("old"))
+    files.change(old=service("old", 81), tls=ENCRYPTS.format("old", "SIMPEL"))
+    files.change(late=rule("old", "old"))
+    assert files.serving() == {"Service old", "VirtualService old"}
+
+
+def test_a_host_that_cannot_be_read_may_be_any_of_its_namespace() -> None:
+    files = Files()
+    files.change(old=service("old"))
+    files.change(new=service("new"), tls=ENCRYPTS.format("new", "SIMPEL").replace("host: new", "host: [new]"))
+    assert files.serving() == {"Service old"}
+
+
+def test_a_gateway_that_should_ask_for_certificates_holds_the_open_one_beside_it() -> None:
+    files = Files()
+    files.change(old=service("old"))
+    bound = rule("shop", "old").replace("hosts: [shop]", "hosts: [shop.example.com]\n  gateways: [door, window]")
+    elsewhere = rule("mail", "old").replace("hosts: [mail]", "hosts: [mail.example.org]\n  gateways: [window]")
+    files.change(door=ASKS.format("credentialNaem: a"), window=OPEN, rules=many(bound, elsewhere))
+    assert files.serving() == {"Service old", "VirtualService mail"}
+    files.change(door=ASKS.format("credentialName: a"))
+    assert files.serving() >= {"Gateway door", "Gateway window", "VirtualService shop"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "waits"),
+    [
+        ("{}", True), ("{selector: {matchLabels: {app: shop}}}", True), ("{selector: {matchLabels: {app: mail}}}", False),
+        ("[]", True),
+    ],
+)  # fmt: skip
+def test_a_policy_holds_its_workloads(spec: str, waits: bool) -> None:
+    files = Files()
+    files.change(old=service("old"))
+    files.change(new=many(selecting("shop", "shop"), rule("r", "shop")), policy=POLICY.format("", spec))
+    assert (files.serving() == {"Service old"}) is waits
+    assert files.serving() == {"Service old"} | (set() if waits else {"Service shop", "VirtualService r"})
+
+
+def test_a_policy_of_another_namespace_holds_nothing_and_one_of_the_root_everything() -> None:
+    for namespace, waits in (("elsewhere", False), ("istio-system", True)):
+        files = Files()
+        files.change(old=service("old"))
+        files.change(new=service("new"), policy=POLICY.format(f", namespace: {namespace}", "{}"))
+        assert ("Service new" not in files.serving()) is waits
+
+
+@pytest.mark.parametrize(
+    ("spec", "waits"), [("{selector: {matchLabels: {istio: ingressgateway}}}", True), ("{}", False)]
+)
+def test_a_policy_for_a_gateways_proxies_holds_what_is_new_there(spec: str, waits: bool) -> None:
+    files = Files()
+    files.change(old=service("old"), window=OPEN)
+    bound = rule("shop", "old").replace("hosts: [shop]", "hosts: [shop.example.com]\n  gateways: [window]")
+    files.change(rule=bound, policy=POLICY.format(", namespace: gateways", spec))
+    assert ("VirtualService shop" not in files.serving()) is waits
+
+
+def test_nothing_waits_if_that_is_what_is_wanted() -> None:
+    files = Files(fails_open=True)
+    files.change(old=service("old"))
+    files.change(new=service("new"), policy=POLICY.format("", "{}"))
+    assert files.serving() == {"Service old", "Service new"}

@@ -168,8 +168,9 @@ class App:
         try:
             settings = self.settings
             self.admission = Admission(
-                World(settings.mesh), settings.sources, accepted, allow_empty=settings.allow_empty
-            )
+                World(settings.mesh), settings.sources, accepted, allow_empty=settings.allow_empty,
+                fails_open=settings.ignore_security_kinds,
+            )  # fmt: skip
             tree = files.read_tree(settings.sources, follow_outside=settings.follow_outside)
             decision = self._admit(tree, None)
             unprotected = self.admission.unprotected()

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Final
 
-from legation.ingest import decode, documents, kinds, mesh_config
+from legation.ingest import decode, documents, kinds, mesh_config, protection
 from legation.ingest.documents import At, Document
 from legation.model import analysis
 from legation.model.meta import Key, Object
@@ -34,6 +34,7 @@ HELD = "LEG0501"
 WAITING = "LEG0502"
 REMOVAL_WAITS = "LEG0503"
 LEFT_OUT = "LEG0504"
+UNPROTECTED = "LEG0505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,14 @@ class Admission:
     """Holds every file's last reading and every document's accepted version.
 
     `accepted` are the versions of an earlier run; they are in service until the files say otherwise. What came from one
-    of the `roots` stays when that has no files at all any longer, unless `allow_empty`.
+    of the `roots` stays when that has no files at all any longer, unless `allow_empty`. With `fails_open` nothing waits
+    for a document that should protect it.
     """
 
     def __init__(
-        self, world: World, roots: Collection[str], accepted: Iterable[Version] = (), *, allow_empty: bool = False
-    ) -> None:
+        self, world: World, roots: Collection[str], accepted: Iterable[Version] = (), *, allow_empty: bool = False,
+        fails_open: bool = False,
+    ) -> None:  # fmt: skip
         self.accepted: dict[Key, Version] = {
             version.object.key: version for version in accepted if version.object is not None
         }
@@ -119,6 +122,8 @@ class Admission:
         self._contested: set[Key] = set()
         self._undecided: set[Key] = set(self.accepted)
         self._waits_for_file: dict[Key, frozenset[str]] = {}
+        self._fails_open = fails_open
+        self._unprotected_by: dict[Key, Key] = {}
         self._calm_at = 0.0
         self._notes: dict[Key, Problem] = {}
         self._announcement: Problem | None = None
@@ -168,6 +173,7 @@ class Admission:
         """
         changed: set[str] = set()
         touched = set(self._undecided)
+        is_start = not self.accepted  # with nothing in service, what is unprotected refuses the start
         for file in files:
             changed.add(file.path)
             touched |= self._replace(file)
@@ -175,6 +181,7 @@ class Admission:
             if path in self._files:
                 changed.add(path)
                 touched |= self._replace(None, path)
+        touched |= {key for key, protector in self._unprotected_by.items() if protector in touched}
         if changed:
             self._calm_at = now
         broken = frozenset(path for path in changed if path in self._files and not self._files[path].complete)
@@ -201,6 +208,8 @@ class Admission:
                 kept.add(key)
             elif key in self.accepted:
                 removed.add(key)
+        if not (is_start or self._fails_open):
+            self._hold_unprotected(put, touched)
         self._undecided = kept
         if self._is_mass_removal(removed, now):
             self._undecided |= put.keys() | removed
@@ -272,6 +281,29 @@ class Admission:
         else:
             where = f"{serving.document.file}:{serving.document.line}"
             self._note(key, HELD, f"the version that was accepted last (from {where}) stays in service", "", at)
+
+    def _hold_unprotected(self, put: dict[Key, Version], touched: set[Key]) -> None:
+        """Takes what is new out of `put` if it came with a document that should protect it and can't be put in force."""
+        before = {key: self._unprotected_by.pop(key) for key in touched if key in self._unprotected_by}
+        broken = {key: version for key in {*touched, *before.values()} if (version := self._broken_protector(key))}
+        if not broken:
+            return
+        new = [version.object for key, version in put.items() if key not in self.accepted and version.object]
+        same_change = {key: version.document for key, version in broken.items() if key in touched}
+        waiting = protection.waiting(new, same_change, self.world)
+        waiting |= {key: protector for key, protector in before.items() if key in put and protector in broken}
+        for key, protector in waiting.items():
+            self._unprotected_by[key] = protector
+            where = f"{broken[protector].document.file}:{broken[protector].document.line}"
+            said = f"it waits for {protector} ({where}), which should protect it and cannot be put in force"
+            self._note(key, UNPROTECTED, said, "mend that document, or remove it", put.pop(key).document)
+
+    def _broken_protector(self, key: Key) -> Version | None:
+        """What a document says that should protect, is not in service, and cannot be put there."""
+        version = self._wanted(key) if key not in self.accepted else None
+        if version is None or version.object is not None or not kinds.protects(key.kind, version.document.value):
+            return None
+        return version if any(problem.severity is Severity.ERROR for problem in version.problems) else None
 
     def _note(self, key: Key, code: str, message: str, hint: str, at: Document | None = None) -> None:
         document = at or self.accepted[key].document
