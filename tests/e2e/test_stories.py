@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from legation.bootstrap import Variant
+from legation.local.stand_in import StandIn, Workload
 
 from .mesh import CONFIGS, Answer, Place, binomial, eventually, free_port, story
 
@@ -32,6 +33,16 @@ def tells(name: str) -> Callable[[Callable[..., object]], Callable[..., object]]
 
 def version(answer: Answer) -> str:
     return answer.version
+
+
+def elsewhere(name: str, tmp_path: Path, *ports: int) -> Path:
+    """A copy of a story whose endpoints on this machine have ports of the test's own; the folder that it is in."""
+    shutil.copytree(CONFIGS / name, tmp_path / name)
+    for port in ports:
+        own = str(free_port())
+        for path in (tmp_path / name).glob("*.yaml"):
+            path.write_text(re.sub(rf"\b{port}\b", own, path.read_text()))
+    return tmp_path
 
 
 def scaled(workload: str, replicas: int) -> Callable[[str], str]:
@@ -431,3 +442,94 @@ async def test_what_is_no_http_goes_by_name_and_by_weight(variant: Variant) -> N
         await eventually(
             lambda: raw.tally(20, lambda answer: answer.workload), lambda found: set(found) == {"queue-next-v1"}
         )
+
+
+@tells("egress-gateway")
+async def test_all_that_leaves_goes_through_one_gateway_which_encrypts_it(variant: Variant, tmp_path: Path) -> None:
+    source = elsewhere("egress-gateway", tmp_path, 9180, 9443)
+    port = re.search(r"https: (\d+)", (source / "egress-gateway" / "services.yaml").read_text())
+    assert port
+    async with story("egress-gateway", variant, source=source) as told:
+        place, host = told.at("sidecar.default", "mint.example"), "mint.example"
+        answer = await place.ask("/coins", host)
+        assert (answer.workload, answer.json["path"], answer.json["port"]) == ("mint", "/coins", int(port[1]))
+        assert answer.json["headers"]["x-left-by"] == "egress"
+        assert (await told.at("egressgateway", host).ask("/coins", host)).workload == "mint"
+        assert (await place.ask("/coins", "forge.example")).status == 502
+        told.edit("rules.yaml", lambda text: text.replace("AltNames: [mint.", "AltNames: [forge."))
+        await place.status(503, "/coins", host)
+        told.edit("rules.yaml", lambda text: text.replace("AltNames: [forge.", "AltNames: [mint."))
+        await place.workload("mint", "/coins", host)
+
+
+@tells("virtual-machines")
+async def test_machines_and_containers_share_a_service(variant: Variant, tmp_path: Path) -> None:
+    source = elsewhere("virtual-machines", tmp_path, 9301, 9302)
+    machines = (source / "virtual-machines" / "machines.yaml").read_text()
+    first, second = (int(port) for port in re.findall(r"http: (\d+)", machines))
+    async with story("virtual-machines", variant, source=source) as told:
+        place = told.at("sidecar.default", "ledger")
+
+        def where(answer: Answer) -> int:
+            return int(answer.json["port"]) if answer.status == 200 else 0
+
+        tally = await place.tally(400, where, host="ledger")
+        assert set(tally) == {first, second, 9000}
+        assert tally[9000] in binomial(400, 1 / 10)
+        assert tally[second] in binomial(400, 9 / 10 * 3 / 4)
+        told.edit("machines.yaml", lambda text: text[: text.index("---")])
+        await eventually(lambda: place.tally(60, where, host="ledger"), lambda found: set(found) == {first, 9000})
+        told.edit("rules.yaml", lambda text: text.replace("weight: 9", "weight: 0"))
+        await eventually(lambda: place.tally(20, where, host="ledger"), lambda found: set(found) == {9000})
+
+
+@tells("locality")
+async def test_guests_go_no_further_than_they_must(variant: Variant, tmp_path: Path) -> None:
+    """The inns of the region are programs of the test, and really go away."""
+    source = elsewhere("locality", tmp_path, 9401, 9402, 9403, 9404)
+    rules = source / "locality" / "inns.yaml"
+    rules.write_text(rules.read_text().replace("baseEjectionTime: 10s", "baseEjectionTime: 1s"))
+    ports = [int(port) for port in re.findall(r"http: (\d+)", rules.read_text())]
+
+    async def inn(place: int) -> StandIn:
+        version = ("north", "south")[place]
+        return await StandIn.start(Workload("inn", {"version": version}), port=ports[place])
+
+    async with contextlib.AsyncExitStack() as stack:
+        north, south = await inn(0), await inn(1)
+        stack.push_async_callback(south.stop)
+        told = await stack.enter_async_context(story("locality", variant, "--locality", "eu/north", source=source))
+        place, host = told.at("sidecar.default", "inn.example"), "inn.example"
+        assert await place.tally(20, version, host=host) == {"north": 20}
+        await north.stop()
+        await place.answers(lambda answer: answer.version == "south", host=host)
+        await south.stop()
+        await place.answers(lambda answer: answer.version == "west", host=host)
+        again = await inn(0)
+        stack.push_async_callback(again.stop)
+        await eventually(lambda: place.tally(20, version, host=host), lambda found: found == {"north": 20})
+
+
+@tells("circuit-breaking")
+async def test_who_is_too_many_or_fails_too_often_is_told_so_at_once(variant: Variant) -> None:
+    async with story("circuit-breaking", variant) as told:
+        place = told.at("sidecar.default", "kiosk")
+
+        async def crowd() -> list[Answer]:
+            return await asyncio.gather(*(place.ask(host="kiosk", x_stand_in_delay="0.3") for _ in range(12)))
+
+        answers = await crowd()
+        assert {answer.status for answer in answers} == {200, 503}
+        assert all(answer.headers.get("x-envoy-overloaded") == "true" for answer in answers if answer.status == 503)
+        assert await place.tally(20, lambda answer: answer.status, host="kiosk") == {200: 20}
+        for _ in range(3):
+            assert (await place.ask(host="kiosk", x_stand_in_status="500")).status == 500
+        answer = await place.status(503, host="kiosk")
+        assert answer.body == b"no healthy upstream"
+        await place.status(200, host="kiosk")
+        told.edit("rules.yaml", lambda text: re.sub("(maxConnections|PendingRequests): .", r"\1: 100", text))
+
+        async def statuses() -> set[int]:
+            return {answer.status for answer in await crowd()}
+
+        await eventually(statuses, lambda found: found == {200})

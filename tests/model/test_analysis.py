@@ -157,3 +157,12 @@ def test_a_name_that_is_taken_only_from_some(condition: str) -> None:
     assert problems(text) == []
     twice = text.replace(f", {condition}", "")
     assert [problem.code for problem in problems(twice)] == ["LEG0602"]
+
+
+def test_a_secret_that_is_not_there_to_call_with() -> None:
+    tls = "tls: {mode: SIMPLE, credentialName: gone, sni: a.example}"
+    text = SERVICE + RULE.removesuffix("---\n") + f"  trafficPolicy: {{{tls}}}\n"
+    assert only(text) == ("IST0101", 12, 55, "spec.trafficPolicy.tls.credentialName")
+    secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: gone-cacert}\nstringData: {}\n"
+    for name in ("gone-cacert", "gone"):
+        assert problems(text + secret.replace("gone-cacert", name)) == []

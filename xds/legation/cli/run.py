@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from legation.local import workloads
 from legation.local.certificates import StandInCertificates
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
 from legation.model import servers
-from legation.model.proxy import GATEWAY_LABELS, Capture, Proxy, Role, labels
+from legation.model.proxy import GATEWAY_LABELS, Capture, Labels, Proxy, Role, labels
 from legation.model.recall import Recall
+from legation.model.values import is_label
 from legation.model.world import World
 from legation.pipeline import label_keys
 from legation.problems import Problem
@@ -41,13 +42,13 @@ class Local:
     namespace: str
     bind: str
     port_map: tuple[tuple[int, int], ...] = ()
+    labels: Labels = ()
 
     @property
     def proxy(self) -> Proxy:
         """As the server will see it."""
-        own = labels(GATEWAY_LABELS) if self.role is Role.GATEWAY else ()
         return Proxy(
-            self.name, self.role, self.namespace, self.name, labels=own, capture=Capture.NONE, bind=self.bind,
+            self.name, self.role, self.namespace, self.name, labels=self.labels, capture=Capture.NONE, bind=self.bind,
             port_map=self.port_map, reuse_port=False,
         )  # fmt: skip
 
@@ -65,6 +66,7 @@ class Local:
     default="127.0.0.1:15014",
     help="Health, metrics and the page; another port if it is taken.",
 )
+@option("--locality", default="", help="Where the proxies run, REGION/ZONE/SUBZONE.", show_default=False)
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
 @mesh_config()
@@ -73,6 +75,7 @@ def run(
     directory: str,
     sidecar: tuple[str, ...],
     http: tuple[str, int] | None,
+    locality: str,
     state_dir: str | None,
     variant: str,
     mesh_config: str | None,
@@ -88,6 +91,10 @@ def run(
             bootstrap.bootstrap(bootstrap.Options(Role.SIDECAR, own, namespace))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+    try:
+        bootstrap.bootstrap(bootstrap.Options(Role.GATEWAY, "gateway", locality=locality))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if http is not None and not is_local(f"{http[0]}:{http[1]}"):
         raise click.UsageError(f"{http[0]} is beyond this machine, and what run starts is for this one")
     if http is not None and not workloads.is_free(*http):
@@ -99,13 +106,15 @@ def run(
             (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config, hook=hooks
         )
         try:
-            asyncio.run(_run(settings, sidecar, bootstrap.Variant(variant), Path(folder)))
+            asyncio.run(_run(settings, sidecar, locality, bootstrap.Variant(variant), Path(folder)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:
             click.echo(f"not started: {error}", err=True)
             sys.exit(1)
 
 
-async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap.Variant, folder: Path) -> None:
+async def _run(
+    settings: Settings, sidecars: tuple[str, ...], locality: str, variant: bootstrap.Variant, folder: Path
+) -> None:
     asked_to_stop = interrupts.cancel_when_asked()
     with contextlib.suppress(asyncio.CancelledError):
         async with contextlib.AsyncExitStack() as stack:
@@ -116,8 +125,14 @@ async def _run(settings: Settings, sidecars: tuple[str, ...], variant: bootstrap
             stack.push_async_callback(stand_ins.stop)
             await app.supply(*await stand_ins.follow(app.admission.world))
             proxies = list(_proxies(app.admission.world, sidecars))
+            await app.supply(
+                workloads.of_gateways(
+                    app.admission.world, {local.labels: local.real for local in proxies if local.role is Role.GATEWAY}
+                )
+            )
             envoys = [
-                await stack.enter_async_context(await _start(app, local, variant, asked_to_stop)) for local in proxies
+                await stack.enter_async_context(await _start(app, local, locality, variant, asked_to_stop))
+                for local in proxies
             ]
             for envoy in envoys:
                 await envoy.ready()
@@ -154,14 +169,31 @@ async def _follow(app: App, stand_ins: workloads.StandIns, certificates: StandIn
 
 
 def _proxies(world: World, sidecars: tuple[str, ...]) -> Iterator[Local]:
-    """A gateway if there is a Gateway, a sidecar if there is anything to reach through one, and those asked for."""
+    """A gateway for Gateways that select the labels of Istio's own; a sidecar if there is anything to reach through one, and
+    those asked for; then a gateway for each other selector, such as that of an egress gateway.
+    """
     taken: set[int] = set()
-    if world.names("Gateway"):
-        yield _placed(Local(Role.GATEWAY, "gateway", "default", "0.0.0.0"), world, taken)
+    gateways = [Local(Role.GATEWAY, name, "default", "0.0.0.0", labels=own) for own, name in _gateways(world).items()]
+    yield from (_placed(local, world, taken) for local in gateways if local.labels == labels(GATEWAY_LABELS))
     beside = ["sidecar.default"] if world.names("service") or world.names(("bound", names.MESH_GATEWAY)) else []
     for number, written in enumerate([*beside, *sidecars]):
         name, _, namespace = written.partition(".")
         yield _placed(Local(Role.SIDECAR, name, namespace, f"127.0.0.{number + 1}"), world, taken)
+    yield from (_placed(local, world, taken) for local in gateways if local.labels != labels(GATEWAY_LABELS))
+
+
+def _gateways(world: World) -> dict[Labels, str]:
+    """The labels of the gateways to start, with their names. Selectors of the same labels and more share one."""
+    found: dict[Labels, str] = {}
+    for selector in sorted(Recall(world).ask(servers.selectors), key=lambda each: (-len(each), each)):
+        if selector and set(selector) <= set(GATEWAY_LABELS.items()):
+            found.setdefault(labels(GATEWAY_LABELS), "gateway")
+        elif selector and not any(set(selector) <= set(known) for known in found):
+            name = dict(selector).get("istio") or selector[0][1]
+            found[selector] = name if name not in found.values() and is_label(name) else f"gateway-{len(found) + 1}"
+    if not found and world.names("Gateway"):
+        found[labels(GATEWAY_LABELS)] = "gateway"
+    return found
 
 
 def _placed(local: Local, world: World, taken: set[int]) -> Local:
@@ -181,15 +213,17 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
             taken.add(wish)
         if wish != port:
             port_map[port] = wish
-    return Local(local.role, local.name, local.namespace, local.bind, tuple(port_map.items()))
+    return replace(local, port_map=tuple(port_map.items()))
 
 
-async def _start(app: App, local: Local, variant: bootstrap.Variant, asked_to_stop: asyncio.Event) -> Envoy:
+async def _start(
+    app: App, local: Local, locality: str, variant: bootstrap.Variant, asked_to_stop: asyncio.Event
+) -> Envoy:
     options = bootstrap.Options(
         role=local.role, name=local.name, namespace=local.namespace,
         bind="127.0.0.1" if local.role is Role.GATEWAY else local.bind,
         capture=Capture.NONE, xds=app.xds[0], admin="127.0.0.1:0", variant=variant, port_map=dict(local.port_map),
-        labels=GATEWAY_LABELS if local.role is Role.GATEWAY else {}, reuse_port=False,
+        labels=dict(local.labels), locality=locality, reuse_port=False,
     )  # fmt: skip
 
     def show(line: str) -> None:

@@ -12,7 +12,7 @@ from legation.app import App
 from legation.local.certificates import StandInCertificates
 from legation.model import hosts, index, servers, services
 from legation.model.meta import Object
-from legation.model.proxy import Role
+from legation.model.proxy import Labels, Role
 from legation.model.recall import Recall
 from legation.model.servers import Handling
 from legation.names import MESH_GATEWAY
@@ -28,6 +28,7 @@ class Proxy(Protocol):
     name: str
     namespace: str
     bind: str
+    labels: Labels
 
     def real(self, port: int) -> int:
         """Where a written port is."""
@@ -67,7 +68,8 @@ def _at_gateway(app: App, proxy: Any, certificates: StandInCertificates) -> Iter
     for item in _all(app, "VirtualService"):
         for gateway in index.gateways(item):
             found = world.get("Gateway", tuple(gateway.split("/"))) if gateway != MESH_GATEWAY else ()
-            for server in found[0].spec.servers if found else ():
+            mine = found and (found[0].spec.selector or {}).items() <= dict(proxy.labels).items()
+            for server in found[0].spec.servers if mine else ():
                 for name in _named(item, server):
                     for path in _asked(item, server, name):
                         yield _request(server, name, proxy.real(server.port.number), path, certificates.folder)

@@ -1,5 +1,6 @@
-"""Certificates that nobody has given: for `run`, an authority of its own signs one for every Secret that a Gateway names
-and that is not there, and for stand-ins that speak TLS. They are in memory, and the authority's key is never written.
+"""Certificates that nobody has given: for `run`, an authority of its own signs one for every Secret that a Gateway or a
+DestinationRule names and that is not there, and for stand-ins that speak TLS. They are in memory, and the authority's key
+is never written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from legation import names
-from legation.model import gateway_analysis, servers
+from legation.model import analysis, gateway_analysis, servers
 from legation.model.kubernetes import Secret
 from legation.model.meta import Key, Object, ObjectMeta
 from legation.model.world import World
@@ -108,7 +109,9 @@ class StandInCertificates:
 
 
 def _wanted(world: World, namespace: str) -> dict[Key, tuple[str, ...]]:
-    """The Secrets that Gateways name, with the hosts of the servers that show them."""
+    """The Secrets that Gateways name, with the hosts of the servers that show them; and those by which DestinationRules
+    say whom to believe and who is calling.
+    """
     found: dict[Key, dict[str, None]] = {}
     for name in world.names("Gateway"):
         for item in world.get("Gateway", name):
@@ -117,6 +120,10 @@ def _wanted(world: World, namespace: str) -> dict[Key, tuple[str, ...]]:
                 hosts = (servers.server_host(host, "").host for host in item.spec.servers[place].hosts)
                 named = found.setdefault(Key("Secret", namespace, reference.names[0]), {})
                 named.update(dict.fromkeys("localhost" if host == "*" else host for host in hosts))
+    for name in world.names("DestinationRule"):
+        for item in world.get("DestinationRule", name):
+            for reference in analysis.credentials(item):
+                found.setdefault(Key("Secret", namespace, reference.names[0]), {})["client"] = None
     return {
         key: tuple(sorted(hosts)) for key, hosts in sorted(found.items()) if not key.name.endswith(names.AUTHORITIES)
     }

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,21 @@ def _speaks_tls(port: services.ServicePort) -> bool:
     return port.protocol in (services.Protocol.HTTPS, services.Protocol.TLS)
 
 
+def of_gateways(world: World, running: Mapping[Labels, Callable[[int], int]]) -> list[Object]:
+    """The gateways that run here, by their labels, as endpoints of the Services that select them; each says where a
+    written port really is.
+    """
+    found: list[Object] = []
+    for item in (item for name in world.names("Service") for item in world.get("Service", name)):
+        selector = item.spec.spec.selector.items()
+        for place, (own, real) in enumerate(running.items()):
+            if selector and selector <= dict(own).items():
+                ports = {str(port.target_port or port.port): real(port.port) for port in item.spec.spec.ports}
+                name = f"{PREFIX}gateway/{place}/{item.key.name}"
+                found.append(_workload(Key("WorkloadEntry", item.key.namespace, name), ports, dict(own)))
+    return found
+
+
 PREFIX = "stand-in/"
 """What the names of our WorkloadEntries begin with; no document can have such a name."""
 
@@ -149,11 +164,14 @@ async def _leave(running: StandIn) -> None:
 
 def _entry(item: Wanted, port: int) -> Object:
     """A replica's port as a WorkloadEntry; its one entry in `ports` is by what services call it."""
-    spec: Any = WorkloadEntry.model_construct(
-        address="127.0.0.1", ports={item.target: port}, labels=dict(item.labels), locality="", weight=1
-    )
     name = f"{PREFIX}{item.workload}/{item.replica}/{item.target}"
-    return Object(Key("WorkloadEntry", item.namespace, name), ObjectMeta(), spec)
+    return _workload(Key("WorkloadEntry", item.namespace, name), {item.target: port}, dict(item.labels))
+
+
+def _workload(key: Key, ports: dict[str, int], own: dict[str, str]) -> Object:
+    """Something that listens on this machine."""
+    spec: Any = WorkloadEntry.model_construct(address="127.0.0.1", ports=ports, labels=own, locality="", weight=1)
+    return Object(key, ObjectMeta(), spec)
 
 
 def is_free(address: str, port: int) -> bool:

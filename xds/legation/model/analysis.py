@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from legation.model import attachments, conflicts, delegation, gateway_analysis, hosts, index, rules, services, shadows
+from legation import names
+from legation.model import (
+    attachments,
+    conflicts,
+    delegation,
+    gateway_analysis,
+    hosts,
+    index,
+    policies,
+    rules,
+    services,
+    shadows,
+)  # fmt: skip
 from legation.model.findings import Finding, Reference
 from legation.model.meta import Key, Object
 from legation.model.recall import Each, Reader
@@ -49,8 +61,8 @@ def dangling(reader: Reader, item: Object) -> Iterator[Reference]:
                 resolved = bool(reader.get("Gateway", tuple(name.split("/"))))
             case "delegate", _:
                 resolved = delegation.found(reader, item, item.spec.http[reference.path[2]]) is not None
-            case "secret", (name,):
-                resolved = bool(reader.get("secret", name))
+            case "secret", either:
+                resolved = any(reader.get("secret", name) for name in either)
             case _:
                 raise AssertionError(reference)
         if not resolved:
@@ -62,6 +74,7 @@ def _references(reader: Reader, item: Object) -> Iterator[Reference]:
         host = services.resolve(reader, item.spec.host, item.key.namespace)
         if not hosts.is_wildcard(host):
             yield Reference("host", (host,), ("spec", "host"))
+        yield from credentials(item)
     if item.key.kind == "Gateway":
         yield from gateway_analysis.credentials(item)
     if item.key.kind != "VirtualService":
@@ -88,6 +101,16 @@ def _references(reader: Reader, item: Object) -> Iterator[Reference]:
                 yield from _destination(reader, item, route.destination, at)
 
 
+def credentials(item: Object) -> Iterator[Reference]:
+    """The Secrets that a DestinationRule names; which namespace is meant depends on the caller."""
+    for path, tls in policies.encrypted(item.spec):
+        if tls.credential_name and tls.mode in ("SIMPLE", "MUTUAL"):
+            parts = names.parse_secret(names.credential(tls.credential_name))
+            if parts is not None and not parts.config_map:
+                either = (parts.name, parts.name + names.AUTHORITIES)
+                yield Reference("secret", either, ("spec", *path, "credentialName"))
+
+
 def _destination(reader: Reader, item: Object, destination: Any, path: Path) -> Iterator[Reference]:
     host = services.resolve(reader, destination.host, item.key.namespace)
     yield Reference("host", (host,), (*path, "host"))
@@ -103,7 +126,7 @@ def _matches_wildcard(reader: Reader, host: str) -> bool:
 def _dangling(reader: Reader, item: Object) -> Iterator[Finding]:
     for reference in dangling(reader, item):
         said, hint = _words(reader, item, reference)
-        unknown_rule_host = item.key.kind == "DestinationRule"
+        unknown_rule_host = item.key.kind == "DestinationRule" and reference.what == "host"
         code = "IST0174" if unknown_rule_host else "IST0101"
         yield Finding(item.key, reference.path, Severity.WARNING, code, said, hint)
 
@@ -128,9 +151,12 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
                 else "it has no `hosts`, and `exportTo` lets it be seen"
             )
             return f"there is no VirtualService {name} to delegate to; this rule is left out", hint
-        case "secret", (name,):
+        case "secret", (name, *_):
             near = hosts.closest(name, (str(known) for known in reader.names("secret")))
-            said = f"there is no Secret {name}; every handshake with this server is refused"
+            lost = "every handshake with this server is refused"
+            if item.key.kind == "DestinationRule":
+                lost = "requests are answered 503"
+            said = f"there is no Secret {name}; {lost}"
             hint = (
                 f"did you mean {near}?"
                 if near

@@ -20,6 +20,7 @@ from legation.model.destination_rule import (
     TrafficPolicy,
     TunnelSettings,
 )
+from legation.problems import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,20 @@ def written(rule: DestinationRule) -> Iterator[TrafficPolicy | PortTrafficPolicy
         if policy is not None:
             yield policy
             yield from policy.port_level_settings
+
+
+def encrypted(rule: DestinationRule) -> Iterator[tuple[Path, ClientTLSSettings]]:
+    """Every `tls` in a DestinationRule, with its place in `spec`."""
+    policies: list[tuple[Path, TrafficPolicy | None]] = [(("trafficPolicy",), rule.traffic_policy)]
+    policies += [(("subsets", place, "trafficPolicy"), each.traffic_policy) for place, each in enumerate(rule.subsets)]
+    for path, policy in policies:
+        if policy is None:
+            continue
+        if policy.tls is not None:
+            yield (*path, "tls"), policy.tls
+        for place, entry in enumerate(policy.port_level_settings):
+            if entry.tls is not None:
+                yield (*path, "portLevelSettings", place, "tls"), entry.tls
 
 
 def lists(rule: DestinationRule) -> Iterator[str]:
