@@ -25,6 +25,7 @@ from legation.hooks import Hook
 from legation.ingest import documents, files, state, watch
 from legation.ingest.admission import REFERENCE_PATIENCE, Admission, Decision, File, Version
 from legation.ingest.decode import decode
+from legation.model import mesh
 from legation.model.meta import Key, Object
 from legation.model.world import Mesh, World
 from legation.problems import Problem, Severity, in_order
@@ -35,6 +36,7 @@ from legation.transport.access import Access
 from legation.transport.admin import Admin
 from legation.transport.control import Session
 from legation.transport.csds import ClientStatus
+from legation.transport.secure import Opened, Secure, opened
 from legation.transport.server import Server
 
 log = logging.getLogger("legation")
@@ -43,6 +45,10 @@ T = TypeVar("T")
 
 DISK_PATIENCE = 0.1
 """Seconds for which a change waits for the disk to have the one before."""
+
+CHANNEL = 1.0
+"""Seconds between two looks at the files of the channel."""
+
 HELD_UP = 0.02
 """Seconds by which a timer of a process that gets the time it needs is never late."""
 
@@ -50,7 +56,8 @@ HELD_UP = 0.02
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What `serve` and `run` are told. `state` None: accepted versions are not kept; Secrets are only with
-    `keep_secrets`, and are sent beyond Unix sockets only with `secrets_on_loopback`. Addresses as in `Server.bind`.
+    `keep_secrets`. Keys are sent over Unix sockets and over TLS (`secure`); with `secrets_on_loopback` there too. Addresses
+    as in `Server.bind`.
     """
 
     roots: tuple[str, ...]
@@ -65,6 +72,7 @@ class Settings:
     poll: float | None = None
     drain: float = 2.0
     secrets_on_loopback: bool = False
+    secure: Secure | None = None
     mesh_config: str | None = None
     hook: Hook | None = None
 
@@ -89,6 +97,7 @@ class App:
         """`told` is called with every finding that is new, and with False with every one that is mended."""
         self.settings = settings
         self.xds: tuple[str, ...] = ()
+        self.xds_over_tls: tuple[str, ...] = ()
         self.http: tuple[str, int] | None = None
         self.changed = asyncio.Condition()
         """Notified after every change of the World."""
@@ -108,6 +117,7 @@ class App:
         self._passing: asyncio.Task[None] | None = None
         self._report: asyncio.TimerHandle | None = None
         self._hourly: asyncio.TimerHandle | None = None
+        self._channel = Opened(Access())
         self._state: state.State | None = None
         self._writer = ThreadPoolExecutor(1, "legation-state")
         self._writing: Future[None] | None = None
@@ -127,7 +137,8 @@ class App:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         self._loop = asyncio.get_running_loop()
-        door = Access()
+        self._channel = opened(settings.secure, self._trust_domain, self._metrics.refused)
+        door = self._channel.access
         admin = Admin(self.fleet.progress, self, door.administrator)
         self.fleet.on_stir = admin.stirred
         self._on_findings = admin.found
@@ -138,6 +149,7 @@ class App:
             services=[*admin.services, *clients.services],
         )  # fmt: skip
         self.xds = tuple(server.bind(address) for address in settings.xds)
+        self.xds_over_tls = tuple(server.bind(*port) for port in self._channel.ports)
         await server.start()
         stack.push_async_callback(server.stop, settings.drain)
         stack.callback(admin.close)
@@ -157,8 +169,8 @@ class App:
         decision = await _in_thread(lambda: self._load(accepted))
         self.fleet.load(decision.world, self.admission.revision)
         await self._advance(decision, monotonic())
-        task = asyncio.create_task(self._follow(changes))
-        stack.push_async_callback(_ended, task)
+        stack.push_async_callback(_ended, asyncio.create_task(self._follow(changes)))
+        stack.push_async_callback(_ended, asyncio.create_task(self._look_after_channel()))
 
     # -- the first load --
 
@@ -316,6 +328,26 @@ class App:
         """From any thread."""
         self._loop.call_soon_threadsafe(self._told, problem, True)
 
+    # -- the channel --
+
+    async def _look_after_channel(self) -> None:
+        """Certificates, keys, tokens' keys and the policy follow their files; who may no longer be there goes."""
+        told: list[Problem] = []
+        while True:
+            await asyncio.sleep(CHANNEL)
+            is_new = await asyncio.to_thread(self._channel.access.look)
+            now = time()
+            for session in self.fleet.sessions:
+                if is_new or session.peer.expires <= now:
+                    end = self._channel.access.still(session.peer, session.proxy)
+                    if end is not None:
+                        session.close(*end)
+            if told != (told := self._channel.access.problems):
+                self._report_soon()
+
+    def _trust_domain(self) -> str:
+        return str(self.fleet.recall.ask(mesh.setting, "trust_domain"))
+
     # -- what is told --
 
     @property
@@ -331,6 +363,9 @@ class App:
 
     def problems(self) -> list[Problem]:
         found = [*self._tree_problems, *self.admission.problems(), *self.fleet.problems()]
+        found += self._channel.access.problems
+        if (expires := self._channel.expires) is not None:
+            found += pipeline.channel_expiring(*expires, time())
         recall, scopes = self.fleet.recall, self.fleet.scopes
         found += pipeline.analysed(recall, self.admission, scopes)
         return in_order([*found, *pipeline.expiring(recall, self.admission, time())])

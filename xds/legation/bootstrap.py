@@ -26,6 +26,23 @@ class Variant(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Secure:
+    """TLS to the server: paths on the proxy's host, as Envoy will read them.
+
+    `ca` holds the authorities that the server's certificate is of, `server_name` the name or address in it ("": the host
+    of `xds`). The proxy shows `certificate` and `key`, or the token in the file `token`. `folder` is where `sds_files` are
+    put: files that Envoy is told of directly are read once only, so they would never be renewed (run).
+    """
+
+    folder: str
+    ca: str
+    certificate: str = ""
+    key: str = ""
+    token: str = ""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What `legation bootstrap` can say of a proxy.
 
@@ -48,6 +65,7 @@ class Options:
     port_map: Mapping[int, int] = field(default_factory=dict)
     reuse_port: bool = True
     locality: str = ""
+    secure: Secure | None = None
 
 
 def bootstrap(options: Options) -> str:
@@ -82,7 +100,7 @@ def bootstrap(options: Options) -> str:
             "cds_config": _FROM_ADS,
             "lds_config": _FROM_ADS,
         },
-        "static_resources": {"clusters": [_xds_cluster(options.xds)]},
+        "static_resources": {"clusters": [_xds_cluster(options)]},
         "layered_runtime": {
             "layers": [
                 {"name": "legation", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM}},
@@ -90,7 +108,32 @@ def bootstrap(options: Options) -> str:
             ]
         },
     }
-    return _HEAD.format(options=options) + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000)
+    return _HEAD.format(options=options) + _yaml(content)
+
+
+def sds_files(options: Options) -> dict[str, str]:
+    """The files that the bootstrap names, by name: from them Envoy learns which files to watch. None without `secure`."""
+    secure = options.secure
+    if secure is None:
+        return {}
+    secrets: dict[str, dict[str, Any]] = {
+        "authorities": {"validation_context": {"trusted_ca": {"filename": secure.ca}, **_watched(secure.ca)}}
+    }
+    if secure.certificate:
+        chain, key = {"filename": secure.certificate}, {"filename": secure.key}
+        pair = {"certificate_chain": chain, "private_key": key, **_watched(secure.certificate)}
+        secrets["identity"] = {"tls_certificate": pair}
+    if secure.token:
+        token = {"filename": secure.token, **_watched(secure.token)}
+        secrets["token"] = {"generic_secret": {"secret": token}}
+    return {
+        f"sds-{name}.yaml": _yaml({"resources": [{"@type": f"{_TLS}.Secret", "name": name, **secret}]})
+        for name, secret in secrets.items()
+    }
+
+
+def _yaml(content: Any) -> str:
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
 _HEAD = """\
@@ -156,8 +199,9 @@ def _locality(written: str) -> dict[str, Any]:
     return {"locality": dict(parts)} if written else {}
 
 
-def _xds_cluster(xds: str) -> dict[str, Any]:
-    address = _address(xds, "xds", lowest_port=1)
+def _xds_cluster(options: Options) -> dict[str, Any]:
+    address = _address(options.xds, "xds", lowest_port=1)
+    secure = options.secure
     is_name = "socket_address" in address and not _is_ip(address["socket_address"]["address"])
     return {
         "name": XDS_CLUSTER,
@@ -167,13 +211,72 @@ def _xds_cluster(xds: str) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": _KEEPALIVE}},
+                **({"http_filters": _token_filters(secure)} if secure is not None and secure.token else {}),
             }
         },
+        **({"transport_socket": _tls_socket(secure, address)} if secure is not None else {}),
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
     }
+
+
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+
+
+def _tls_socket(secure: Secure, address: Mapping[str, Any]) -> dict[str, Any]:
+    """The server's certificate must be of the authorities and for its name; ours is shown if there is one."""
+    name = secure.server_name or address.get("socket_address", {}).get("address", "")
+    if not (_NAME.fullmatch(name) or _is_ip(name)):
+        raise ValueError(f"the server's name {name!r} is no host name and no IP address")
+    if bool(secure.certificate) != bool(secure.key):
+        raise ValueError("a certificate needs its key, and the other way round")
+    if not (secure.certificate or secure.token):
+        raise ValueError("a server that speaks TLS asks who is there: a certificate with its key, or a token")
+    san = {"san_type": "IP_ADDRESS" if _is_ip(name) else "DNS", "matcher": {"exact": name}}
+    validation = {
+        "default_validation_context": {"match_typed_subject_alt_names": [san]},
+        "validation_context_sds_secret_config": _from_file(secure, "authorities"),
+    }
+    common = {
+        **({"tls_certificate_sds_secret_configs": [_from_file(secure, "identity")]} if secure.certificate else {}),
+        "combined_validation_context": validation,
+        "alpn_protocols": ["h2"],
+    }
+    sni = {} if _is_ip(name) else {"sni": name}
+    context = {"@type": f"{_TLS}.UpstreamTlsContext", **sni, "common_tls_context": common}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _token_filters(secure: Secure) -> list[dict[str, Any]]:
+    """Puts the token of the moment on every stream; metadata that the bootstrap names would never be renewed."""
+    generic = {
+        "@type": f"{_EXTENSIONS}.http.injected_credentials.generic.v3.Generic",
+        "credential": _from_file(secure, "token"),
+        "header_value_prefix": "Bearer ",
+    }
+    injector = {
+        "@type": f"{_EXTENSIONS}.filters.http.credential_injector.v3.CredentialInjector",
+        "credential": {"name": "envoy.http.injected_credentials.generic", "typed_config": generic},
+        "overwrite": True,
+    }
+    codec = {"@type": f"{_EXTENSIONS}.filters.http.upstream_codec.v3.UpstreamCodec"}
+    return [
+        {"name": "envoy.filters.http.credential_injector", "typed_config": injector},
+        {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
+    ]
+
+
+def _from_file(secure: Secure, name: str) -> dict[str, Any]:
+    source = {"path": f"{secure.folder.rstrip('/')}/sds-{name}.yaml"}
+    return {"name": name, "sds_config": {"path_config_source": source, "resource_api_version": "V3"}}
+
+
+def _watched(path: str) -> dict[str, Any]:
+    """The folder in which a file is replaced."""
+    return {"watched_directory": {"path": path.rpartition("/")[0] or "/"}}
 
 
 def _address(written: str, what: str, lowest_port: int) -> dict[str, Any]:

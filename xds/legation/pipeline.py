@@ -78,8 +78,7 @@ def expiring(recall: Recall, admitted: Admission, now: float) -> list[Problem]:
     for (namespace, name), expiries in recall.ask(certificates.expiries).items():
         for expiry in expiries:
             if expiry.at - now < SOON:
-                when = datetime.fromtimestamp(expiry.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-                said = f"the certificate in `{expiry.key}` {'expires' if expiry.at > now else 'expired'} on {when}"
+                said = f"the certificate in `{expiry.key}` {_expires(expiry.at, now)}"
                 key = Key("Secret", namespace, name)
                 finding = Finding(key, ("data", expiry.key), Severity.WARNING, EXPIRES, said, "renew it")
                 found.append(placed(finding, admitted))
@@ -87,6 +86,17 @@ def expiring(recall: Recall, admitted: Admission, now: float) -> list[Problem]:
 
 
 EXPIRES = "LEG0803"
+
+
+def channel_expiring(file: str, at: float, now: float) -> list[Problem]:
+    """The server's own certificate, if it has expired or is about to."""
+    said = f"the server's certificate {_expires(at, now)}; proxies take no connection with one that has"
+    return [Problem(Severity.WARNING, EXPIRES, said, file, hint="renew it")] if at - now < SOON else []
+
+
+def _expires(at: float, now: float) -> str:
+    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{'expires' if at > now else 'expired'} on {when}"
 
 
 def first_expiry(recall: Recall) -> float | None:

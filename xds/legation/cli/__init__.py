@@ -12,6 +12,7 @@ import click
 
 COMMANDS = {
     "bootstrap": ("offline", "Print Envoy's bootstrap, for `envoy -c`."),
+    "certs": ("certs", "Make an authority, and certificates for the server and for proxies."),
     "render": ("offline", "Print the Envoy resources that a proxy gets."),
     "run": ("run", "Run the YAML in a directory on this machine: a server, Envoys, stand-ins."),
     "schema": ("check", "Print the JSON Schema of a kind, for editors."),

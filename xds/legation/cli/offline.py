@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,16 +97,42 @@ _TABLES = {
 @option("--variant", type=click.Choice([str(known) for known in bootstraps.Variant]), default="delta", help="Of xDS.")
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
 @option("--locality", default="", help="Where it runs, REGION/ZONE/SUBZONE.", show_default=False)
+@option(
+    "--tls-ca", default="", help="For TLS: the authorities of the server's certificate, a path on the proxy's host."
+)
+@option("--tls-cert", default="", help="The proxy's certificate, a path on its host.")
+@option("--tls-key", default="", help="Its key.")
+@option("--jwt", default="", help="A file with a token, instead of a certificate.")
+@option("--xds-server-name", default="", help="The name in the server's certificate. [default: the host of --xds]")
+@click.option("--out", default="", help="Write bootstrap.yaml and what it names there, instead of printing it.")
 def bootstrap(
-    role: str, label: dict[str, str], capture: str, variant: str, map_port: dict[int, int], **rest: Any
-) -> None:
-    """Print Envoy's bootstrap, for `envoy -c`."""
+    role: str, label: dict[str, str], capture: str, variant: str, map_port: dict[int, int], tls_ca: str, tls_cert: str,
+    tls_key: str, jwt: str, xds_server_name: str, out: str, **rest: Any,
+) -> None:  # fmt: skip
+    """Print Envoy's bootstrap, for `envoy -c`; with TLS it needs a directory, --out."""
     own = label or (GATEWAY_LABELS if role == Role.GATEWAY else {})
+    secure = None
+    if tls_ca or tls_cert or tls_key or jwt or xds_server_name:
+        if not (tls_ca and out):
+            raise click.UsageError("TLS needs --tls-ca, and --out for the files that Envoy reads beside its bootstrap")
+        paths = [os.path.abspath(path) if path else "" for path in (out, tls_ca, tls_cert, tls_key, jwt)]
+        secure = bootstraps.Secure(*paths, xds_server_name)
     try:
         options = bootstraps.Options(
             role=Role(role), labels=own, capture=Capture(capture), variant=bootstraps.Variant(variant),
-            port_map=map_port, **rest,
+            port_map=map_port, secure=secure, **rest,
         )  # fmt: skip
-        click.echo(bootstraps.bootstrap(options), nl=False)
+        text = bootstraps.bootstrap(options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if not out:
+        click.echo(text, nl=False)
+        return
+    try:
+        os.makedirs(out, exist_ok=True)
+        for name, content in {**bootstraps.sds_files(options), "bootstrap.yaml": text}.items():
+            Path(out, name).write_text(content, encoding="utf-8")
+            click.echo(os.path.join(out, name))
+    except OSError as error:
+        click.echo(f"not written: {error}", err=True)
+        sys.exit(1)

@@ -52,7 +52,9 @@ def address(_: click.Context, parameter: click.Parameter, written: str | None) -
 
 
 def xds_addresses(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> tuple[str, ...]:
-    """`HOST:PORT` or `unix:PATH`, several times."""
+    """`HOST:PORT` or `unix:PATH`, several times; or `none`."""
+    if written == ("none",):
+        return ()
     for text in written:
         host, _sign, port = text.rpartition(":")
         is_address = bool(host) and port.isdigit() and int(port) < 65536  # gRPC takes a larger one modulo 65536
@@ -141,12 +143,13 @@ def _hook(_: click.Context, parameter: click.Parameter, written: str | None) -> 
 def mesh_config() -> Callable[[F], F]:
     """`--mesh-config`, for what holds for the whole mesh."""
     return option(
-        "--mesh-config", default=None, metavar="FILE", callback=_existing_file,
+        "--mesh-config", default=None, metavar="FILE", callback=existing_file,
         help="What holds for the whole mesh: Istio's MeshConfig. [default: the ConfigMap istio-system/istio]",
     )  # fmt: skip
 
 
-def _existing_file(_: click.Context, parameter: click.Parameter, written: str | None) -> str | None:
+def existing_file(_: click.Context, parameter: click.Parameter, written: str | None) -> str | None:
+    """A file that must be there now."""
     if written is not None and not Path(written).is_file():
         raise click.BadParameter(f"there is no file {written}", param=parameter)
     return written

@@ -24,8 +24,11 @@ from legation.cli.options import (
     seconds,
     xds_addresses,
 )
+from legation.cli.secure import secured
 from legation.hooks import Hook
 from legation.ingest import state
+from legation.transport.fresh import Unfit
+from legation.transport.secure import Secure
 
 
 @click.command()
@@ -35,8 +38,9 @@ from legation.ingest import state
     multiple=True,
     callback=xds_addresses,
     default=("127.0.0.1:15010",),
-    help="Where proxies connect, HOST:PORT or unix:PATH.",
+    help="Where proxies connect without TLS, HOST:PORT or unix:PATH, or none.",
 )
+@secured()
 @option("--http", callback=address, default="127.0.0.1:15014", help="Health, metrics and the page, HOST:PORT or none.")
 @option("--state-dir", default=None, help="Where accepted versions are kept, or none. [default: below XDG_STATE_HOME]")
 @option("--allow-empty", is_flag=True, help="An empty directory is meant.")
@@ -59,6 +63,7 @@ from legation.ingest import state
 def serve(
     directories: tuple[str, ...],
     xds: tuple[str, ...],
+    secure: Secure | None,
     http: tuple[str, int] | None,
     state_dir: str | None,
     allow_empty: bool,
@@ -78,10 +83,13 @@ def serve(
                 raise click.UsageError(
                     f"{listening} is plaintext beyond loopback; say --insecure-any-address if it is meant"
                 )
+    if not xds and secure is None:
+        raise click.UsageError("with --xds none there is no port for proxies; see --tls-cert")
     logging_to_stderr(verbose=False)
     settings = Settings(
         roots=existing(directories),
         xds=xds,
+        secure=secure,
         http=http,
         state=None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory(directories),
         keep_secrets=state_dir is not None,
@@ -101,7 +109,7 @@ def serve(
             click.echo(paint(problem), err=True)
         click.echo("not started: a document that protects cannot be put in force", err=True)
         sys.exit(1)
-    except (OSError, state.StateError) as error:
+    except (OSError, state.StateError, Unfit) as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(1)
 
@@ -112,5 +120,6 @@ async def _serve(settings: Settings) -> None:
         async with App(settings) as app:
             served = len(app.admission.accepted)
             console = f", http://{app.http[0]}:{app.http[1]}" if app.http else ""
-            click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {', '.join(app.xds)}{console}")
+            ports = ", ".join([*app.xds, *(f"{address} (TLS)" for address in app.xds_over_tls)])
+            click.echo(f"serving {served} documents of {', '.join(settings.roots)} on {ports}{console}")
             await asyncio.Event().wait()

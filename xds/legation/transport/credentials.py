@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
-from legation.transport.fresh import Fresh, unfit
-
-_FORMAT = serialization.PublicFormat.SubjectPublicKeyInfo
+from legation.model import certificates
+from legation.problems import Problem, Severity
+from legation.transport.fresh import UNFIT, Fresh, Unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +53,19 @@ class ServerTLS:
         return grpc.dynamic_ssl_server_credentials(given.configuration, newest, bool(self._files[2]))
 
     def _made(self, certificate: bytes, key: bytes, client_ca: bytes | None = None) -> Material:
-        chain = _certificates(self._files[0], certificate)
-        try:
-            private = serialization.load_pem_private_key(key, None)
-        except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
-            raise unfit(self._files[1], "is no private key in PEM without a password") from error
-        if private.public_key().public_bytes(_DER, _FORMAT) != chain[0].public_key().public_bytes(_DER, _FORMAT):
-            raise unfit(self._files[1], f"is not the key of the certificate in {self._files[0]}")
+        content = {"tls.crt": certificate, "tls.key": key}
+        files = dict(zip((*content, "ca.crt"), self._files, strict=True))
         if client_ca is not None:
-            _certificates(self._files[2], client_ca)
-        configuration = grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
-        return Material(configuration, min(one.not_valid_after_utc.timestamp() for one in chain))
-
-
-_DER = serialization.Encoding.DER
-
-
-def _certificates(file: str, pem: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise unfit(file, "holds no certificate in PEM, or a damaged one") from error
+            content["ca.crt"] = client_ca
+        found = [
+            Problem(
+                Severity.ERROR, UNFIT,
+                fault.message.removeprefix(f"`{fault.key}` ").replace("`tls.crt`", self._files[0]),
+                files[fault.key], hint=fault.hint,
+            )
+            for fault in certificates.faults(content)
+        ]  # fmt: skip
+        if found:
+            raise Unfit(*found)
+        until = min(one.not_valid_after_utc.timestamp() for one in x509.load_pem_x509_certificates(certificate))
+        return Material(grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca), until)

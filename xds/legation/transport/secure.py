@@ -33,11 +33,16 @@ class Secure:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the server needs for it: the door, and its ports."""
+    """What the server needs for it: the door, the ports, and the server's own certificate, which is in the file named so."""
 
     access: Access
     ports: tuple[tuple[str, grpc.ServerCredentials], ...] = ()
-    material: Fresh[Material] | None = None
+    certificate: tuple[str, Fresh[Material]] | None = None
+
+    @property
+    def expires(self) -> tuple[str, float] | None:
+        """The file of the server's own certificate, and until when it holds (epoch)."""
+        return (self.certificate[0], self.certificate[1].value.until) if self.certificate is not None else None
 
 
 def opened(secure: Secure | None, trust_domain: Callable[[], str], refused: Callable[[str], None]) -> Opened:
@@ -59,4 +64,4 @@ def opened(secure: Secure | None, trust_domain: Callable[[], str], refused: Call
                 if tls is not None:
                     yield address, tls.credentials()
 
-    return Opened(access, tuple(ports()), both[0].fresh if both else None)
+    return Opened(access, tuple(ports()), (secure.certificate, both[0].fresh) if both else None)
