@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import h11
-from legation.bootstrap import Options, Variant, bootstrap
+from legation.bootstrap import Options, Secure, Variant, bootstrap, sds_files
 from legation.local.envoy import Envoy, leashed
 from legation.local.stand_in import StandIn, Workload
 from legation.model.proxy import Capture, Role
@@ -472,6 +472,11 @@ class Mesh:
         """An Envoy beside a caller, at an address of its own."""
         return await self._proxy(Role.SIDECAR, name, namespace, own_address(), ports, "", locality, labels)
 
+    async def secured(self, role: Role, name: str, namespace: str, xds: str, secure: Secure, *ports: int) -> Proxy:
+        """An Envoy that connects over TLS."""
+        bind = "127.0.0.1" if role is Role.GATEWAY else own_address()
+        return await self._proxy(role, name, namespace, bind, ports, xds, secure=secure)
+
     async def capturing(
         self, name: str = "caller", space: str = "default", ip: str = "10.9.9.9", **labels: str
     ) -> Envoy:
@@ -484,14 +489,16 @@ class Mesh:
 
     async def _proxy(
         self, role: Role, name: str, namespace: str, bind: str, ports: Iterable[int], xds: str, locality: str = "",
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None, secure: Secure | None = None,
     ) -> Proxy:  # fmt: skip
         places = {port: Place(free_port("0.0.0.0" if role is Role.GATEWAY else bind), bind) for port in ports}
         options = Options(
             role, name, namespace, bind=bind, xds=xds or f"unix:{self.socket}", admin="127.0.0.1:0",
             variant=self.variant, port_map={port: place.port for port, place in places.items()}, reuse_port=False,
-            locality=locality, labels=labels or {},
+            locality=locality, labels=labels or {}, secure=secure,
         )  # fmt: skip
+        if secure is not None:
+            write_sds_files(options, Path(secure.folder))
         envoy = await self._stack.enter_async_context(await Envoy.start(bootstrap(options)))
         return Proxy(envoy, places)
 
@@ -591,6 +598,12 @@ def _proposed(lines: Iterable[str]) -> tuple[Place, dict[tuple[str, str], Place]
         elif found := re.match(r"see  http://(\S+):(\d+)/", line):
             console = Place(int(found[2]), found[1])
     return console, places
+
+
+def write_sds_files(options: Options, folder: Path) -> None:
+    """As `legation bootstrap --out` does."""
+    for name, text in sds_files(options).items():
+        (folder / name).write_text(text)
 
 
 # --- documents ----------------------------------------------------------------------------------------------------

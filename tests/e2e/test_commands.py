@@ -29,7 +29,7 @@ from legation.local.envoy import find
 from .mesh import CONFIGS, Program, all_gone, clean_environment, descendants, eventually, free_port, mesh, rule, yaml
 
 STORIES = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
-COMMANDS = ("bootstrap", "render", "run", "schema", "serve", "status", "validate", "wait")
+COMMANDS = ("bootstrap", "certs", "render", "run", "schema", "serve", "status", "validate", "wait")
 
 TYPO = yaml(rule("red", "one")).replace("destination", "destnation")
 WARNED = yaml(rule("red", "nowhere"))

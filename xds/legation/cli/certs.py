@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from legation.cli.options import option
+from legation.cli.flags import option
 from legation.local import authority
 from legation.local.authority import Purpose
 from legation.model import access

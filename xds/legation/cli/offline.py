@@ -115,8 +115,10 @@ def bootstrap(
     if tls_ca or tls_cert or tls_key or jwt or xds_server_name:
         if not (tls_ca and out):
             raise click.UsageError("TLS needs --tls-ca, and --out for the files that Envoy reads beside its bootstrap")
-        paths = [os.path.abspath(path) if path else "" for path in (out, tls_ca, tls_cert, tls_key, jwt)]
-        secure = bootstraps.Secure(*paths, xds_server_name)
+        folder, ca, cert, key, token = (
+            os.path.abspath(path) if path else "" for path in (out, tls_ca, tls_cert, tls_key, jwt)
+        )
+        secure = bootstraps.Secure(folder, ca, cert, key, token, xds_server_name)
     try:
         options = bootstraps.Options(
             role=Role(role), labels=own, capture=Capture(capture), variant=bootstraps.Variant(variant),

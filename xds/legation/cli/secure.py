@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from legation.cli.options import existing_file, option, xds_addresses
+from legation.cli.flags import option
+from legation.cli.options import existing_file, xds_addresses
 from legation.transport.secure import Secure
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -35,6 +35,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     # Envoy and grpc-go ping at their own pace; the default allows one ping in five minutes and hangs up at the third.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # Who is refused because its certificate expired shows a newer one on a new connection only, so one without streams ends.
+    ("grpc.max_connection_idle_ms", 100),
     # Without ADS Envoy opens a stream per cluster; the default of about a hundred leaves the others without endpoints.
     ("grpc.max_concurrent_streams", 1 << 20),
     # A reconnecting client lists a version for every resource that it has.
