@@ -462,6 +462,21 @@ async def test_all_that_leaves_goes_through_one_gateway_which_encrypts_it(varian
         await place.workload("mint", "/coins", host)
 
 
+@tells("tls-origination")
+async def test_the_proxy_encrypts_for_a_program_that_cannot(variant: Variant, tmp_path: Path) -> None:
+    source = elsewhere("tls-origination", tmp_path, 9280, 9281)
+    port = re.search(r"https: (\d+)", (source / "tls-origination" / "rules.yaml").read_text())
+    assert port
+    async with story("tls-origination", variant, source=source) as told:
+        place, host = told.at("sidecar.default", "weather.example"), "weather.example"
+        answer = await place.ask("/today", host)
+        assert (answer.workload, answer.json["path"], answer.json["port"]) == ("weather", "/today", int(port[1]))
+        told.edit("rules.yaml", lambda text: text.replace("AltNames: [weather.", "AltNames: [climate."))
+        await place.status(503, "/today", host)
+        told.edit("rules.yaml", lambda text: text.replace("climate.", "weather."))
+        await place.workload("weather", "/today", host)
+
+
 @tells("virtual-machines")
 async def test_machines_and_containers_share_a_service(variant: Variant, tmp_path: Path) -> None:
     source = elsewhere("virtual-machines", tmp_path, 9301, 9302)
