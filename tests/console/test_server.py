@@ -280,11 +280,12 @@ async def test_metrics_are_what_prometheus_reads(console: Console, metrics: Metr
     metrics.converged(0.03)
     metrics.rendered(0.001)
     metrics.first_answered(0.5)
-    metrics.turned_away()
-    metrics.resend_suppressed("lds")
+    metrics.came_back()
     metrics.stale("eds")
     metrics.lagged(0.0001)
-    metrics.revised(documents=7, held=1, problems=[WRONG, EVIL, WRONG])
+    metrics.delivered(0.02)
+    metrics.revised()
+    metrics.reported(documents=7, held=1, problems=[WRONG, EVIL, WRONG])
     now._proxies = [SYNCED, REFUSING]
     metrics.follow(now.proxies)
     answer = await ask(console, "/metrics")
@@ -306,8 +307,9 @@ async def test_metrics_are_what_prometheus_reads(console: Console, metrics: Metr
         ("legation_convergence_seconds_sum", 0.03),
         ("legation_render_seconds_count", 1),
         ("legation_first_request_wait_seconds_count", 1),
-        ("legation_admission_rejects_total", 1),
-        ("legation_suppressed_resends_total", "lds", 1),
+        ("legation_reconnects_total", 1),
+        ("legation_delivery_seconds_sum", 0.02),
+        ("legation_clients_stalled", 0),
         ("legation_stale_nonces_total", "eds", 1),
         ("legation_event_loop_lag_seconds_count", 1),
         ("legation_revisions_total", 1),

@@ -52,9 +52,9 @@ class Office(Desk):
         self.progress.left(session)
         super().leave(session)
 
-    def heard(self, session: Any, command: Any) -> None:
+    def heard(self, session: Any, command: Any, latency: float) -> None:
         self.progress.answered(session, taken=True)
-        super().heard(session, command)
+        super().heard(session, command, latency)
 
     def stirred(self, session: Any) -> None:
         self.progress.stirred(session)

@@ -14,7 +14,7 @@ from google.rpc import status_pb2
 from legation.model.proxy import Proxy
 from legation.names import TYPE_PREFIX
 from legation.snapshot.snapshot import Ref, Resource, Snapshot, evolve, resource, snapshot
-from legation.stream.commands import Accepted, Rejected
+from legation.stream.commands import Accepted, Rejected, Send
 from legation.transport.control import Session
 from legation.transport.server import Server
 
@@ -40,6 +40,9 @@ class Desk:
         self.snapshot = snapshot(resources)
         self.sessions: list[Session] = []
         self.words: list[Accepted | Rejected] = []
+        self.sends: list[tuple[str, int, float | None]] = []
+        self.stale_types: list[str] = []
+        self.latencies: list[float] = []
         self.proxies: list[Proxy] = []
         self.open = asyncio.Event()
         self.open.set()
@@ -64,11 +67,19 @@ class Desk:
         self.sessions.remove(session)
         self.news.set()
 
-    def heard(self, session: Session, command: Accepted | Rejected) -> None:
+    def heard(self, session: Session, command: Accepted | Rejected, latency: float) -> None:
         self.words.append(command)
+        self.latencies.append(latency)
         self.news.set()
 
     def stirred(self, session: Session) -> None:
+        self.news.set()
+
+    def sent(self, session: Session, command: Send, size: int, wait: float | None) -> None:
+        self.sends.append((command.type_url, size, wait))
+
+    def stale(self, session: Session, type_url: str) -> None:
+        self.stale_types.append(type_url)
         self.news.set()
 
     def puts(self, *resources: Resource, removed: Iterable[Ref] = ()) -> None:

@@ -25,6 +25,7 @@ from legation.hooks import Hook
 from legation.ingest import documents, files, state, watch
 from legation.ingest.admission import REFERENCE_PATIENCE, Admission, Decision, File, Version
 from legation.ingest.decode import decode
+from legation.journal import log, say
 from legation.model import mesh
 from legation.model.meta import Key, Object
 from legation.model.world import Mesh, World
@@ -39,8 +40,6 @@ from legation.transport.csds import ClientStatus
 from legation.transport.secure import Opened, Secure, opened
 from legation.transport.server import Server
 
-log = logging.getLogger("legation")
-
 T = TypeVar("T")
 
 DISK_PATIENCE = 0.1
@@ -48,6 +47,9 @@ DISK_PATIENCE = 0.1
 
 CHANNEL = 1.0
 """Seconds between two looks at the files of the channel."""
+
+LAG_EVERY = 0.5
+"""Seconds between two looks at how late the event loop is."""
 
 HELD_UP = 0.02
 """Seconds by which a timer of a process that gets the time it needs is never late."""
@@ -169,8 +171,8 @@ class App:
         decision = await _in_thread(lambda: self._load(accepted))
         self.fleet.load(decision.world, self.admission.revision)
         await self._advance(decision, monotonic())
-        stack.push_async_callback(_ended, asyncio.create_task(self._follow(changes)))
-        stack.push_async_callback(_ended, asyncio.create_task(self._look_after_channel()))
+        for work in (self._follow(changes), self._look_after_channel(), self._measure_lag()):
+            stack.push_async_callback(_ended, asyncio.create_task(work))
 
     # -- the first load --
 
@@ -260,6 +262,10 @@ class App:
     async def _advance(self, decision: Decision, at: float) -> None:
         if decision.facts:
             self.fleet.advance(decision.world, decision.facts, self.admission.revision, at)
+            say(
+                logging.INFO, "revision", f"revision {self.revision} is in service",
+                revision=self.revision, seconds=round(monotonic() - at, 6),
+            )  # fmt: skip
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
@@ -327,6 +333,14 @@ class App:
     def _told_soon(self, problem: Problem) -> None:
         """From any thread."""
         self._loop.call_soon_threadsafe(self._told, problem, True)
+
+    async def _measure_lag(self) -> None:
+        """How late the loop is, twice a second: everything that is slow on it shows there."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            self._metrics.lagged(loop.time() - due)
 
     # -- the channel --
 
@@ -398,27 +412,32 @@ class App:
                 self._told(problem, True)
         self._known = now
         self._on_findings()
-        self._metrics.revised(len(self.admission.accepted), len(self.held()), now)
+        self._metrics.reported(len(self.admission.accepted), len(self.held()), now)
 
     def _on_refusal(self, session: Session, refusal: Rejected) -> None:
         """A NACK, with Envoy's words and the documents behind what it names."""
         keys = dict.fromkeys(key for resource in refusal.resources for key in resource.origins)
         places = [pipeline.place(self.admission, key)(()) for key in keys]
         behind = ", ".join(f"{key} ({file}:{line})" for key, (file, line, _) in zip(keys, places, strict=True))
-        short = names.SHORT_TYPE.get(refusal.type_url, refusal.type_url).upper()
-        log.error(
-            "%s refuses %s %s: %s%s",
-            session.proxy.id, short, ", ".join(refusal.names) or refusal.version, refusal.message,
-            f"; from {behind}" if behind else "",
+        short = names.SHORT_TYPE.get(refusal.type_url, refusal.type_url)
+        said = f"{session.proxy.id} refuses {short.upper()} {', '.join(refusal.names) or refusal.version}"
+        say(
+            logging.ERROR, "nack", f"{said}: {refusal.message}{f'; from {behind}' if behind else ''}",
+            proxy=session.proxy.id, type=short, version=refusal.version, nonce=refusal.nonce,
+            resources=list(refusal.names), error=refusal.message, revision=self.revision,
+            documents=[
+                {"object": str(key), "file": file, "line": line}
+                for key, (file, line, _) in zip(keys, places, strict=True)
+            ],
         )  # fmt: skip
 
 
 def _log(problem: Problem, is_new: bool) -> None:
     if not is_new:
-        log.info("mended: %s", problem)
+        say(logging.INFO, "mended", f"mended: {problem}", problem=problem.as_json())
         return
     levels = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
-    log.log(levels[problem.severity], "%s", problem)
+    say(levels[problem.severity], "problem", str(problem), problem=problem.as_json())
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -7,11 +7,13 @@ import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from logging import DEBUG, INFO
 from time import perf_counter, time
 
 from legation import hooks, names, pipeline
 from legation.console.metrics import Metrics
 from legation.hooks import Hook, Hooked
+from legation.journal import log, say
 from legation.model import gateway_analysis
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
@@ -22,7 +24,7 @@ from legation.render.resources import Rendered, render, resources
 from legation.served import Served
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
-from legation.stream.commands import Accepted, Rejected
+from legation.stream.commands import Accepted, Rejected, Send
 from legation.stream.machine import Variant
 from legation.transport.control import Session
 from legation.transport.csds import Inventory
@@ -105,7 +107,10 @@ class Fleet:
         if self.memory is not None and variant == Variant.SOTW:
             session.previous = self.memory.previous(repr(who))
             self.memory.joined(repr(who), repr(scope), served.snapshot)
-        session.previous = self._gone.pop(who, session.previous)
+        if who in self._gone:
+            self._metrics.came_back()
+            session.previous = self._gone.pop(who)
+        say(INFO, "connected", f"{proxy.id} is connected", **_introduced(session))
         self.progress.joined(session)
         self._metrics.stream_opened(variant, proxy.client)
         return served.snapshot
@@ -117,18 +122,35 @@ class Fleet:
         if len(self._gone) > REMEMBERED:
             del self._gone[next(iter(self._gone))]
         self.progress.left(session)
+        say(INFO, "disconnected", f"{session.proxy.id} is gone", **_introduced(session))
         self._metrics.stream_closed(session.status().variant, session.proxy.client)
         self._forget_idle()
 
-    def heard(self, session: Session, command: Accepted | Rejected) -> None:
-        short = names.SHORT_TYPE.get(command.type_url, "other")
+    def heard(self, session: Session, command: Accepted | Rejected, latency: float) -> None:
         if isinstance(command, Rejected):
-            self._metrics.nacks.labels(short).inc()
+            self._metrics.nacked(_short(command.type_url), latency)
             self.progress.answered(session, taken=False)
             self._refused(session, command)
             return
-        self._metrics.acks.labels(short).inc()
+        self._metrics.acked(_short(command.type_url), latency)
+        if log.isEnabledFor(DEBUG):
+            told = _exchange(session, command)
+            say(DEBUG, "ack", f"{told['proxy']} took {told['type'].upper()}", **told, seconds=round(latency, 6))
         self.progress.answered(session, taken=True)
+
+    def sent(self, session: Session, command: Send, size: int, wait: float | None) -> None:
+        self._metrics.pushed(_short(command.type_url), size)
+        if wait is not None:
+            self._metrics.first_answered(wait)
+        if log.isEnabledFor(DEBUG):
+            told = _exchange(session, command)
+            words = f"{told['proxy']} was sent {told['type'].upper()}"
+            say(
+                DEBUG, "sent", words, **told, resources=len(command.resources), removed=len(command.removed), bytes=size
+            )
+
+    def stale(self, session: Session, type_url: str) -> None:
+        self._metrics.stale(_short(type_url))
 
     def stirred(self, session: Session) -> None:
         self.progress.stirred(session)
@@ -262,6 +284,22 @@ class Fleet:
                 self.memory.idle(repr(scope))
             self.recall.forget(resources, scope)
             self.recall.forget(gateway_analysis.at_proxy, scope)
+
+
+def _short(type_url: str) -> str:
+    return names.SHORT_TYPE.get(type_url, "other")
+
+
+def _introduced(session: Session) -> dict[str, str]:
+    of = session.status()
+    return {"proxy": of.id, "role": of.role, "namespace": of.namespace, "variant": of.variant, "peer": of.peer}
+
+
+def _exchange(session: Session, command: Send | Accepted | Rejected) -> dict[str, str]:
+    """What a log says of a response and its answer."""
+    return {
+        "proxy": session.proxy.id, "type": _short(command.type_url), "version": command.version, "nonce": command.nonce,
+    }  # fmt: skip
 
 
 def _returning(session: Session) -> Hashable:

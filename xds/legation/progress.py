@@ -74,6 +74,7 @@ class Progress:
     def revised(self, revision: str) -> None:
         """Another revision is in service. Who had the one before has this one too, until it is `sent` something."""
         self._previous, self._revision = self._revision, revision
+        self._metrics.revised()
         self._order.pop(revision, None)
         self._order[revision] = next(self._numbers)
         if len(self._order) > REVISIONS:

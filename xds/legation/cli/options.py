@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from legation import journal
 from legation.cli.flags import F, option
 from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
@@ -163,12 +163,18 @@ def deployments(default: str = "dns") -> Callable[[F], F]:
     )  # fmt: skip
 
 
-def logging_to_stderr(verbose: bool) -> None:
-    """Plain lines with a time, on standard error."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+def logs(level: str = "info") -> Callable[[F], F]:
+    """`--log-level` and `--log-format`, for what runs for long."""
+    chosen = option(
+        "--log-level", type=click.Choice(journal.LEVELS), default=level, help="What is logged, from here on."
     )
-    logging.getLogger("legation").setLevel(logging.INFO)
+    form = option(
+        "--log-format",
+        type=click.Choice(journal.FORMATS),
+        default="text",
+        help="Lines for people, or a JSON object each.",
+    )
+    return lambda command: chosen(form(command))
 
 
 def existing(written: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
-from legation import bootstrap, names
+from legation import bootstrap, journal, names
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
 from legation.cli.flags import option, paint
-from legation.cli.options import address, existing, hooks, is_local, mesh_config
+from legation.cli.options import address, existing, hooks, is_local, logs, mesh_config
 from legation.hooks import Hook
 from legation.ingest import state
 from legation.local import workloads
@@ -31,6 +31,8 @@ from legation.model.world import World
 from legation.pipeline import label_keys
 from legation.problems import Problem
 from legation.render import routes
+
+Tell: TypeAlias = Callable[[Problem, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Local:
 @option("--variant", type=click.Choice([str(known) for known in bootstrap.Variant]), default="delta", help="Of xDS.")
 @mesh_config()
 @hooks()
+@logs("warning")
 def run(
     directory: str,
     sidecar: tuple[str, ...],
@@ -80,9 +83,13 @@ def run(
     variant: str,
     mesh_config: str | None,
     hooks: Hook | None,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Run the YAML in DIRECTORY on this machine: a server, a gateway, a sidecar, and stand-ins for what is not here."""
     existing((directory,))
+    journal.begin(log_level, log_format)
+    tell = _tell if log_format == "text" else None
     for name in sidecar:
         if name.count(".") != 1 or not all(name.split(".")):
             raise click.UsageError(f"{name!r} is not NAME.NAMESPACE")
@@ -106,19 +113,24 @@ def run(
             (directory,), (socket,), http, kept, state_dir is not None, drain=0.2, mesh_config=mesh_config, hook=hooks
         )
         try:
-            asyncio.run(_run(settings, sidecar, locality, bootstrap.Variant(variant), Path(folder)))
+            asyncio.run(_run(settings, tell, sidecar, locality, bootstrap.Variant(variant), Path(folder)))
         except (Refused, OSError, state.StateError, EnvoyMissing, EnvoyDied) as error:
             click.echo(f"not started: {error}", err=True)
             sys.exit(1)
 
 
 async def _run(
-    settings: Settings, sidecars: tuple[str, ...], locality: str, variant: bootstrap.Variant, folder: Path
+    settings: Settings,
+    tell: Tell | None,
+    sidecars: tuple[str, ...],
+    locality: str,
+    variant: bootstrap.Variant,
+    folder: Path,
 ) -> None:
     asked_to_stop = interrupts.cancel_when_asked()
     with contextlib.suppress(asyncio.CancelledError):
         async with contextlib.AsyncExitStack() as stack:
-            app = await stack.enter_async_context(App(settings, _tell))
+            app = await stack.enter_async_context(App(settings, tell))
             certificates = StandInCertificates(folder)
             await app.supply(*certificates.follow(app.admission.world, app.admission.accepted))
             stand_ins = workloads.StandIns(certificates.authority.server)

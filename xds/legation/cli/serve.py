@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from legation import journal
 from legation.app import App, Refused, Settings
 from legation.cli import interrupts
 from legation.cli.flags import option, paint
@@ -18,7 +19,7 @@ from legation.cli.options import (
     existing,
     hooks,
     is_local,
-    logging_to_stderr,
+    logs,
     mesh,
     mesh_config,
     seconds,
@@ -60,6 +61,7 @@ from legation.transport.secure import Secure
 @mesh_config()
 @hooks()
 @deployments()
+@logs()
 def serve(
     directories: tuple[str, ...],
     xds: tuple[str, ...],
@@ -75,6 +77,8 @@ def serve(
     mesh_config: str | None,
     hooks: Hook | None,
     deployments: str,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
     if not insecure_any_address:
@@ -85,7 +89,7 @@ def serve(
                 )
     if not xds and secure is None:
         raise click.UsageError("with --xds none there is no port for proxies; see --tls-cert")
-    logging_to_stderr(verbose=False)
+    journal.begin(log_level, log_format)
     settings = Settings(
         roots=existing(directories),
         xds=xds,

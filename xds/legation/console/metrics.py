@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from time import time
+from importlib.metadata import version
+from time import monotonic, time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -13,6 +14,9 @@ from prometheus_client.registry import Collector
 
 from legation.problems import Problem, Severity
 from legation.status import ProxyStatus
+
+STALLED = 30.0
+"""Seconds after which a client that has not answered is taken as stuck."""
 
 _FROM_MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -24,19 +28,19 @@ class Metrics:
     registry: CollectorRegistry
     streams: Gauge
     first_request_wait: Histogram
-    admission_rejects: Counter
+    reconnects: Counter
     refusals: Counter
     pushes: Counter
     send_bytes: Counter
     acks: Counter
     nacks: Counter
     ack_latency: Histogram
-    suppressed_resends: Counter
     stale_nonces: Counter
     convergence: Histogram
     delivery: Histogram
     render: Histogram
     revisions: Counter
+    revised_at: Gauge
     documents: Gauge
     held: Gauge
     callers: Gauge
@@ -63,7 +67,7 @@ class Metrics:
             registry=registry,
             streams=gauge("streams", "Open xDS streams.", "variant", "client"),
             first_request_wait=seconds("first_request_wait", "From a stream's first request to its first response."),
-            admission_rejects=counter("admission_rejects", "Streams that were turned away to come again later."),
+            reconnects=counter("reconnects", "Streams of clients that had been here before."),
             refusals=counter(
                 "refusals", "Calls and streams that were refused for want of an identity or a right.", "why"
             ),
@@ -72,12 +76,12 @@ class Metrics:
             acks=counter("acks", "Responses that a client took.", "type"),
             nacks=counter("nacks", "Responses that a client refused.", "type"),
             ack_latency=seconds("ack_latency", "From a response to the client's answer.", "type"),
-            suppressed_resends=counter("suppressed_resends", "Refused bytes that were not sent again.", "type"),
             stale_nonces=counter("stale_nonces", "Requests that answered a response which was not the last.", "type"),
             convergence=seconds("convergence", "From a file's event to the last client that took what came of it."),
             delivery=seconds("delivery", "From a file's event to one client's having taken what came of it."),
             render=seconds("render", "To render one scope's resources."),
             revisions=counter("revisions", "Changes of the accepted configuration."),
+            revised_at=gauge("revision_timestamp_seconds", "When the revision in service came to be (epoch)."),
             documents=gauge("documents", "Documents in service."),
             held=gauge("held", "Documents whose last accepted version is served instead of what their file says."),
             callers=gauge("callers", "Callers of the admin API that watch or wait."),
@@ -86,6 +90,7 @@ class Metrics:
         )
         for severity in Severity:
             made.problems.labels(str(severity)).set(0)
+        gauge("build_info", "The version that runs; always 1.", "version").labels(version("legation")).set(1)
         return made
 
     def stream_opened(self, variant: str, client: str) -> None:
@@ -99,10 +104,6 @@ class Metrics:
     def first_answered(self, wait: float) -> None:
         """A stream had its first response `wait` seconds after its first request."""
         self.first_request_wait.observe(wait)
-
-    def turned_away(self) -> None:
-        """A stream was refused because too many came at once."""
-        self.admission_rejects.inc()
 
     def refused(self, why: str) -> None:
         """A client was refused: `unauthenticated`, `denied`, or its identity `expired`."""
@@ -123,10 +124,6 @@ class Metrics:
         self.nacks.labels(short_type).inc()
         self.ack_latency.labels(short_type).observe(latency)
 
-    def resend_suppressed(self, short_type: str) -> None:
-        """Bytes that this client's version refuses were kept back."""
-        self.suppressed_resends.labels(short_type).inc()
-
     def stale(self, short_type: str) -> None:
         """A request carried a nonce that is not the last one."""
         self.stale_nonces.labels(short_type).inc()
@@ -143,9 +140,17 @@ class Metrics:
         """One scope was rendered."""
         self.render.observe(duration)
 
-    def revised(self, documents: int, held: int, problems: Iterable[Problem]) -> None:
-        """The accepted configuration changed, and this is how it stands now."""
+    def came_back(self) -> None:
+        """A client is here again, with what it was served before."""
+        self.reconnects.inc()
+
+    def revised(self) -> None:
+        """The accepted configuration is another one."""
         self.revisions.inc()
+        self.revised_at.set_to_current_time()
+
+    def reported(self, documents: int, held: int, problems: Iterable[Problem]) -> None:
+        """How the files stand now."""
         self.documents.set(documents)
         self.held.set(held)
         found = Tally(problem.severity for problem in problems)
@@ -197,9 +202,13 @@ class _Fleet(Collector):
 
     def _families(self, proxies: Iterable[ProxyStatus]) -> Iterator[Metric]:
         behind: Tally[str] = Tally()
+        now, oldest, stalled = monotonic(), 0.0, 0
         refusing: Tally[str] = Tally()
         versions: dict[str, set[str]] = {}
         for proxy in proxies:
+            age = max((now - of.since for of in proxy.types.values() if of.since is not None), default=0.0)
+            oldest = max(oldest, age)
+            stalled += age > STALLED
             for short_type, status in proxy.types.items():
                 behind[short_type] += not status.synced
                 refusing[short_type] += bool(status.error)
@@ -214,3 +223,7 @@ class _Fleet(Collector):
             for short_type, count in sorted(counts.items()):
                 family.add_metric((short_type,), count)
             yield family
+        text = "The age of the oldest response that is not answered."
+        yield GaugeMetricFamily("legation_oldest_unanswered_seconds", text, value=oldest)
+        text = f"Clients that have owed an answer for more than {STALLED:g} seconds."
+        yield GaugeMetricFamily("legation_clients_stalled", text, value=stalled)

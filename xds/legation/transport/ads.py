@@ -24,7 +24,7 @@ from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
 from legation.stream.inventory import Holding
-from legation.stream.machine import Stream, Variant
+from legation.stream.machine import WATCHDOG, Stream, Variant
 from legation.transport import codec
 from legation.transport.access import Access
 from legation.transport.control import Control
@@ -80,6 +80,8 @@ class Conversation:
         self._since: float | None = None
         self._sends: deque[Send] = deque()
         self._close: Close | None = None
+        self._written: dict[str, tuple[str, float]] = {}
+        self._waits: float | None = None
         self._over = False
         self._tick_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -161,7 +163,11 @@ class Conversation:
         if self._type_url not in ("", event.type_url):
             raise ValueError(f"this service has {self._type_url} only, not {event.type_url}")
         if self._stream is None:
+            self._waits = self._loop.time()
             await self._join(node)
+        nonce, _ = self._written.get(event.type_url, ("", 0.0))
+        if event.response_nonce and event.response_nonce != nonce:
+            self._control.stale(self, event.type_url)
         self._handle(event)
 
     async def _join(self, node: base_pb2.Node | None) -> None:
@@ -198,11 +204,21 @@ class Conversation:
                 self._sends.append(command)
                 self._news.set()
             case Accepted() | Rejected():
-                self._control.heard(self, command)
+                nonce, at = self._written.get(command.type_url, ("", 0.0))
+                latency = self._loop.time() - at if nonce == command.nonce else WATCHDOG
+                self._control.heard(self, command, latency)
             case Wake():
                 self._wake(command.at)
             case Close():
                 self.close(command.code, command.detail)
+
+    async def _send(self, command: Send) -> None:
+        raw = self._dialect.write(command, self._identifier)
+        self._written[command.type_url] = command.nonce, self._loop.time()
+        await self._context.write(raw)
+        wait, self._waits = self._waits, None
+        if self._joined:
+            self._control.sent(self, command, len(raw), self._loop.time() - wait if wait is not None else None)
 
     def _wake(self, at: float) -> None:
         """A timer that rings too early is harmless, so only an earlier one replaces it."""
@@ -222,7 +238,7 @@ class Conversation:
         while True:
             self._news.clear()
             while self._sends and self._close is None:
-                await self._context.write(self._dialect.write(self._sends.popleft(), self._identifier))
+                await self._send(self._sends.popleft())
             if self._close is not None:
                 await self._context.abort(grpc.StatusCode[self._close.code], self._close.detail)
             if self._over:

@@ -8,7 +8,7 @@ from legation.model.access import Peer
 from legation.model.proxy import Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
-from legation.stream.commands import Accepted, Rejected
+from legation.stream.commands import Accepted, Rejected, Send
 from legation.stream.inventory import Holding
 
 
@@ -57,8 +57,14 @@ class Control(Protocol):
     def leave(self, session: Session) -> None:
         """The stream of a session that joined is over."""
 
-    def heard(self, session: Session, command: Accepted | Rejected) -> None:
-        """What the client said to a response."""
+    def heard(self, session: Session, command: Accepted | Rejected, latency: float) -> None:
+        """What the client said to a response, `latency` seconds after that was written."""
+
+    def sent(self, session: Session, command: Send, size: int, wait: float | None) -> None:
+        """A response of `size` bytes was written; the first of a stream, `wait` seconds after it was asked for."""
+
+    def stale(self, session: Session, type_url: str) -> None:
+        """The client answered a response that was not the last of its type."""
 
     def stirred(self, session: Session) -> None:
         """What the session's `status` says may have changed. Comes after every event of a stream, so it must be cheap."""
