@@ -11,8 +11,9 @@ import sys
 import time
 from typing import Any
 
-from legation import app, pipeline
+from legation import app
 from legation.ingest import admission, decode, documents, files
+from legation.model import instances
 from legation.model.proxy import introduce
 from legation.model.recall import Recall
 from legation.model.world import World
@@ -39,7 +40,7 @@ def main(directory: str) -> None:
         began, used = time.perf_counter(), time.process_time()
         loading = app.App(app.Settings((directory,), http=None))
         decision = loading._load([])
-        scope = proxy.scope(pipeline.label_keys(decision.world))
+        scope = instances.scope(decision.world, proxy)
         gc.disable()  # as the fleet does for a new scope
         rendered, _ = resources.render(Recall(decision.world), scope, resources.Rendered(Snapshot()), revision="")
         took, used = time.perf_counter() - began, time.process_time() - used

@@ -75,7 +75,8 @@ def proxy(written: dict[str, Any]) -> Proxy:
     role = Role(written["role"])
     own = written.get("labels", GATEWAY_LABELS if role is Role.GATEWAY else {})
     return Proxy(
-        id="golden", role=role, namespace=written.get("namespace", "default"), name="golden", labels=labels(own),
+        id="golden", role=role, namespace=written.get("namespace", "default"), name=written.get("name", "golden"),
+        ip=written.get("ip", ""), labels=labels(own),
         capture=Capture(written.get("capture", "none")), bind=written.get("bind", "127.0.0.1"),
         locality=Locality.parse(written.get("locality", "")),
         port_map=tuple(sorted(written.get("port_map", {}).items())),

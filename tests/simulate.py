@@ -31,7 +31,7 @@ class Call:
     """One HTTP request at a proxy's port, or (`scheme` is tcp or tls) a connection of another protocol.
 
     `host` is the Host header as it is sent; `sni` the name that a TLS client asks for, the host if it is not given;
-    `called` the address that the client connected to.
+    `called` the address that the client connected to. `arrives`: it was redirected to the proxy of the workload at `port`.
     """
 
     host: str
@@ -44,6 +44,7 @@ class Call:
     sni: str | None = None
     alpn: Sequence[str] = ()
     called: str = ""
+    arrives: bool = False
 
     def header(self, name: str) -> str | None:
         pseudo = {":method": self.method, ":authority": self.host, ":path": self.path, ":scheme": self.scheme}
@@ -123,10 +124,13 @@ def call(config: Config, of: Call) -> dict[str, Any]:
 
 
 def _answer(config: Config, manager: Message, of: Call) -> dict[str, Any]:
-    name = manager["rds"]["route_config_name"]
-    table = next((table for table in config.routes if table["name"] == name), None)
+    table = manager.get("route_config")
     if table is None:
-        raise Unknown(f"no route configuration {name}: the listener would wait for ever")
+        name = manager["rds"]["route_config_name"]
+        table = next((table for table in config.routes if table["name"] == name), None)
+        if table is None:
+            raise Unknown(f"no route configuration {name}: the listener would wait for ever")
+        assert table["ignore_port_in_host_matching"] is True
     host = _virtual_host(table, of.host)
     if host is None:
         return {"status": 404}
@@ -138,7 +142,7 @@ def _answer(config: Config, manager: Message, of: Call) -> dict[str, Any]:
     return {"status": 404}
 
 
-_CHAIN_MATCH = {"server_names", "prefix_ranges", "application_protocols", "transport_protocol"}
+_CHAIN_MATCH = {"destination_port", "server_names", "prefix_ranges", "application_protocols", "transport_protocol"}
 
 
 def _chain(config: Config, of: Call) -> Message | None:
@@ -147,16 +151,34 @@ def _chain(config: Config, of: Call) -> Message | None:
     """
     for listener in config.listeners:
         socket = listener["address"].get("socket_address", {})
-        if socket.get("port_value") == of.port and (not of.address or socket["address"] == of.address):
+        is_here = socket.get("port_value") == of.port and (not of.address or socket["address"] == of.address)
+        if listener["name"] == "virtualInbound" if of.arrives else is_here:
             chains = list(listener["filter_chains"])
-            inspects = [one["name"] for one in listener.get("listener_filters", ())]
+            inspectors = {one["name"]: one for one in listener.get("listener_filters", ())}
+            inspects = inspectors.keys()
+            offered = [*of.alpn, *_found_out(inspectors.get("envoy.filters.listener.http_inspector"), of)]
+            called = of.port if "envoy.filters.listener.original_dst" in inspects else 0
+            chains = _best(chains, "destination_port", lambda found, called=called: found == called)
             named = of.asks_for if of.is_tls and "envoy.filters.listener.tls_inspector" in inspects else ""
             chains = _best(chains, "prefix_ranges", lambda found: _rank_of_address(found, of.called))
             chains = _best(chains, "server_names", lambda found, named=named: _rank_of_name(found, named))
             chains = _best(chains, "transport_protocol", lambda found: of.is_tls != (found == "raw_buffer"))
-            chains = _best(chains, "application_protocols", lambda found: bool({*found} & {*of.alpn}))
+            chains = _best(chains, "application_protocols", lambda found, offered=offered: bool({*found} & {*offered}))
             return chains[0] if chains else None
     return None
+
+
+def _found_out(inspector: Message | None, of: Call) -> tuple[str, ...]:
+    """What the first bytes of clear text are taken for, where they are looked at."""
+    if inspector is None or of.scheme != "http":
+        return ()
+    if (disabled := inspector.get("filter_disabled")) is not None:
+        looked_at = disabled["not_match"]
+        rules = looked_at["or_match"]["rules"] if "or_match" in looked_at else [looked_at]
+        ranges = [rule["destination_port_range"] for rule in rules]
+        if not any(one["start"] <= of.port < one["end"] for one in ranges):
+            return ()
+    return ("http/1.1",)
 
 
 def _best(chains: list[Message], key: str, rank: Callable[[Any], Any]) -> list[Message]:
@@ -213,7 +235,6 @@ def _passed_on(config: Config, filter_config: Message) -> dict[str, Any]:
 
 def _virtual_host(table: Message, host: str) -> Message | None:
     """Exact before the longest suffix (`*.x`) before the longest prefix (`x.*`) before `*`."""
-    assert table["ignore_port_in_host_matching"] is True
     host = re.sub(r":[0-9]+$", "", host).lower()
     by_domain: dict[str, Message] = {}
     for candidate in table.get("virtual_hosts", ()):

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from legation.model.meta import Key, Object
-from legation.model.proxy import Role, Scope
+from legation.model.proxy import Capture, Role, Scope, Workload
 from legation.model.recall import Recall
 from legation.model.world import Mesh, World
 from legation.render import resources
@@ -92,6 +92,20 @@ def destination_rule(name: str, namespace: str) -> list[Object]:
     )
 
 
+def sidecar(name: str, namespace: str = "default") -> list[Object]:
+    head = f"{NETWORKING}Sidecar\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n"
+    return each(
+        head + "<rest>",
+        rest=[
+            "  workloadSelector: {labels: {app: x}}\n"
+            '  ingress: [{port: {number: 8080, protocol: HTTP}, defaultEndpoint: "127.0.0.1:8081"}]',
+            "  inboundConnectionPool: {tcp: {maxConnections: 3}}",
+            "  ingress: [{port: {number: 80, protocol: HTTP}}, {port: {number: 9090, protocol: TCP}, bind: 127.0.0.3},\n"
+            '    {port: {number: 81, protocol: TCP}, bind: 0.0.0.0, defaultEndpoint: "0.0.0.0:82"}]',
+        ],
+    )
+
+
 def gateway(name: str) -> list[Object]:
     head = f"{NETWORKING}Gateway\nmetadata: {{name: {name}}}\nspec:\n  servers:\n"
     http = "  - port: {number: <port>, name: http, protocol: HTTP}\n    hosts: [<hosts>]"
@@ -136,7 +150,8 @@ spec:
 VARIANTS = [
     service("a"), service("b"), service("a", "far"), entry("x", "x.example"), entry("y", "x.example", "far"),
     entry("z", "a.default.svc.cluster.local"), rule("r1"), rule("r2"), rule("r3", "far"), destination_rule("d1", "default"),
-    destination_rule("d2", "far"), destination_rule("d3", "istio-system"), gateway("edge"), gateway("edge2"),
+    destination_rule("d2", "far"), sidecar("s1"), sidecar("s2"),
+    sidecar("s3", "far"), destination_rule("d3", "istio-system"), gateway("edge"), gateway("edge2"),
     each(POD, v=["a", "b"]), each(WORKLOAD, address=["10.4.0.1", "w.example", "unix:///w"]),
     each(SLICE, of=["a", "b"]), each(ENDPOINTS, ip=["10.5.0.1", "10.5.0.2"]), each(DEPLOYMENT, n=["0", "2"]),
 ]  # fmt: skip
@@ -145,10 +160,14 @@ for _variants in VARIANTS:
     for _item in _variants:
         BY_KEY.setdefault(_item.key, []).append(_item)
 
+X = (("app", "x"),)
+REDIRECTED = Capture.REDIRECT
 SCOPES = (
     Scope(Role.GATEWAY, "default", labels=(("istio", "edge"),)),
-    Scope(Role.SIDECAR, "default", labels=(("app", "x"),)),
+    Scope(Role.SIDECAR, "default", labels=X),
     Scope(Role.SIDECAR, "far", port_map=((80, 8080),)),
+    Scope(Role.SIDECAR, "default", X, REDIRECTED, workload=Workload(X, (("web", 8080),))),
+    Scope(Role.SIDECAR, "far", capture=REDIRECTED, workload=Workload(X, (("http", 8082),), True, "10.1.0.2")),
 )
 
 Batch = list[tuple[Key, Object | None]]

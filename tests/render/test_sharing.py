@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from legation.model import instances
 from legation.model.proxy import Locality, Proxy, Role, Scope, labels
 from legation.model.recall import Recall
-from legation.pipeline import label_keys
 from legation.render import resources
 from legation.render.resources import Rendered
 from legation.snapshot.snapshot import Snapshot
@@ -79,7 +79,7 @@ class Fleet:
         self.render()
 
     def scope(self, of: Proxy) -> Scope:
-        return of.scope(label_keys(self.line.recall.world))
+        return instances.scope(self.line.recall.world, of)
 
     def render(self) -> None:
         for each in self.proxies:

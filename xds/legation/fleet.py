@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from logging import DEBUG, INFO
 from time import perf_counter, time
 
-from legation import hooks, names, pipeline
+from legation import hooks, names
 from legation.console.metrics import Metrics
 from legation.hooks import Hook, Hooked
 from legation.journal import log, say
-from legation.model import gateway_analysis
+from legation.model import gateway_analysis, instances
+from legation.model.instances import Asked
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.problems import Problem
 from legation.progress import Progress
+from legation.render import inbound
 from legation.render.resources import Rendered, render, resources
 from legation.served import Served
 from legation.snapshot.snapshot import Change, Snapshot
@@ -87,7 +89,8 @@ class Fleet:
         self._loaded = asyncio.Event()
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
-        self._label_keys: frozenset[str] = frozenset()
+        self._asked = Asked()
+        self._named: dict[tuple[str, str], set[Session]] = {}
         self._gone: dict[Hashable, Snapshot] = {}
         self.on_stir: Callable[[Iterable[int]], None] = lambda _: None
         """Called with the numbers of streams that stand differently; see `Progress`."""
@@ -103,6 +106,8 @@ class Fleet:
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
+        for name in instances.identities(proxy):
+            self._named.setdefault(name, set()).add(session)
         variant, who = session.status().variant, _returning(session)
         if self.memory is not None and variant == Variant.SOTW:
             session.previous = self.memory.previous(repr(who))
@@ -118,6 +123,10 @@ class Fleet:
     def leave(self, session: Session) -> None:
         scope = self._scope_of.pop(session)
         self._scopes[scope].sessions.discard(session)
+        for name in instances.identities(session.proxy):
+            self._named[name].discard(session)
+            if not self._named[name]:
+                del self._named[name]
         self._gone[_returning(session)] = session.served()
         if len(self._gone) > REMEMBERED:
             del self._gone[next(iter(self._gone))]
@@ -165,17 +174,17 @@ class Fleet:
     def load(self, world: World, revision: str) -> None:
         """The first World is complete: from now on clients are answered."""
         self.recall = Recall(world)
-        self._label_keys = pipeline.label_keys(world)
+        self._asked = instances.asked(world)
         self.revision = revision
         self.progress.revised(revision)
         self._loaded.set()
 
-    def advance(self, world: World, facts: Iterable[Fact], revision: str, at: float) -> None:
+    def advance(self, world: World, facts: Collection[Fact], revision: str, at: float) -> None:
         """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed."""
         self.recall.advance(world, facts)
         self.revision = revision
         self.progress.revised(revision)
-        label_keys = pipeline.label_keys(world)
+        asked = instances.asked(world)
         for scope, served in list(self._scopes.items()):
             before = served.snapshot
             change = self._render(scope, served)
@@ -186,10 +195,12 @@ class Fleet:
                     session.publish(served.snapshot, change)
                 self.progress.sent(served.sessions, at)
                 served.note(change)
-        if label_keys != self._label_keys:
-            self._label_keys = label_keys
-            for session in list(self._scope_of):
-                self._move(session, at)
+        anew = self._named_by(facts)
+        if asked != self._asked:
+            self._asked = asked
+            anew = set(self._scope_of)
+        for session in anew:
+            self._move(session, at)
 
     @property
     def scopes(self) -> list[Scope]:
@@ -237,7 +248,16 @@ class Fleet:
         self.on_stir(streams)
 
     def _scope(self, proxy: Proxy, session: Session) -> Scope:
-        return replace(proxy.scope(self._label_keys), secrets=session.peer.channel in self._private)
+        scope = instances.scope(self.recall.world, proxy, self._asked)
+        return replace(scope, secrets=session.peer.channel in self._private)
+
+    def _named_by(self, facts: Collection[Fact]) -> set[Session]:
+        """The sidecars of whose workloads something is said anew."""
+        found: set[Session] = set()
+        for fact in facts:
+            if fact.table in instances.KINDS and isinstance(fact.name, tuple):
+                found |= self._named.get(fact.name, set())
+        return found
 
     def _served(self, scope: Scope) -> _Served:
         served = self._scopes.get(scope)
@@ -284,6 +304,7 @@ class Fleet:
                 self.memory.idle(repr(scope))
             self.recall.forget(resources, scope)
             self.recall.forget(gateway_analysis.at_proxy, scope)
+            self.recall.forget(inbound.at_proxy, scope)
 
 
 def _short(type_url: str) -> str:

@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
+INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster"
+"""Where calls to a workload go that no service and no Sidecar names."""
+VIRTUAL_INBOUND = "virtualInbound"
+"""The listener to which calls to a workload are redirected."""
 MESH_GATEWAY = "mesh"
 """The word in VirtualService.gateways that means: every sidecar."""
 
@@ -53,6 +57,16 @@ def outbound(host: str, port: int, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def inbound(port: int) -> str:
+    """The cluster of a port that a workload is called on: `inbound|8080||`."""
+    return f"inbound|{port}||"
+
+
+def inbound_virtual_host(port: int) -> str:
+    """The virtual host of all calls to a workload's port, by the port of its service."""
+    return f"inbound|http|{port}"
+
+
 def sni_cluster(host: str, port: int, subset: str = "") -> str:
     """The same as `outbound_.80_.v1_.reviews.default.svc.cluster.local`: a name that fits into TLS's SNI, and the cluster to
     which a gateway passes what asks for it, unread.
@@ -77,6 +91,12 @@ def parse_cluster(name: str) -> ClusterName | None:
 def listener(bind: str, port: int) -> str:
     """`0.0.0.0_8080`."""
     return f"{bind}_{port}"
+
+
+def parse_listener(name: str) -> tuple[str, int] | None:
+    """The address and port of such a name, or None for another one."""
+    bind, _, port = name.rpartition("_")
+    return (bind, int(port)) if bind and port.isdigit() else None
 
 
 def gateway_http_route(port: int, bind: str = "") -> str:

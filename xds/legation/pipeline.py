@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
-from legation.model import analysis, certificates, gateway_analysis
+from legation.model import analysis, certificates, gateway_analysis, instances
 from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Proxy, Scope
@@ -62,10 +62,13 @@ def analysed(recall: Recall, admitted: Admission, scopes: Iterable[Scope] = ()) 
     concerned with.
     """
     found = recall.ask(analysis.everything).union(tuple)
-    return [
-        placed(finding, admitted)
-        for finding in found.union(*(recall.ask(gateway_analysis.at_proxy, one) for one in scopes))
-    ]
+    return [placed(finding, admitted) for finding in found.union(*(_at_proxy(recall, one) for one in scopes))]
+
+
+def _at_proxy(recall: Recall, scope: Scope) -> Iterable[Finding]:
+    from legation.render import inbound  # noqa: PLC0415  (see compile)
+
+    return (*recall.ask(gateway_analysis.at_proxy, scope), *recall.ask(inbound.at_proxy, scope))
 
 
 SOON = 14 * 86400.0
@@ -147,15 +150,10 @@ def compile(
 
     admitted = accept(tree, mesh, mesh_config)
     recall = Recall(admitted.world)
-    scope = replace(proxy.scope(label_keys(admitted.world)), secrets=True)
+    scope = replace(instances.scope(admitted.world, proxy), secrets=True)
     rendered, _ = resources.render(recall, scope, resources.Rendered(Snapshot()), revision="")
     found = problems(tree, admitted, recall, [scope])
     if hook is None:
         return Compiled(rendered.snapshot, found, admitted)
     hooked, _ = hooks.apply(hook, scope, rendered.snapshot, {}, hooks.Hooked())
     return Compiled(hooked.snapshot, [*([hooked.problem] if hooked.problem else []), *found], admitted)
-
-
-def label_keys(world: World) -> frozenset[str]:
-    """The labels by which something in a World selects proxies."""
-    return frozenset(str(key) for key in world.names("selected label"))

@@ -23,12 +23,11 @@ from legation.ingest import state
 from legation.local import workloads
 from legation.local.certificates import StandInCertificates
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
-from legation.model import servers
+from legation.model import instances, servers
 from legation.model.proxy import GATEWAY_LABELS, Capture, Labels, Proxy, Role, labels
 from legation.model.recall import Recall
 from legation.model.values import is_label
 from legation.model.world import World
-from legation.pipeline import label_keys
 from legation.problems import Problem
 from legation.render import routes
 
@@ -211,7 +210,7 @@ def _gateways(world: World) -> dict[Labels, str]:
 def _placed(local: Local, world: World, taken: set[int]) -> Local:
     """The proxy with a real port for every written one: the same if it can be had, 8080 for 80, else a free one."""
     recall = Recall(world)
-    scope = local.proxy.scope(label_keys(world))
+    scope = instances.scope(world, local.proxy)
     if local.role is Role.GATEWAY:
         written = sorted({server.number for server in recall.ask(servers.servers, scope)} - {0})
     else:

@@ -8,6 +8,7 @@ from legation import pipeline
 from legation.ingest.admission import Admission
 from legation.local import static
 from legation.local.verdict import verdict
+from legation.model import instances
 from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Capture, Proxy, Role, Scope, labels
@@ -36,7 +37,7 @@ def problems(admitted: Admission) -> list[Problem]:
 
 def scopes(world: World) -> list[Scope]:
     """Who may ask: a gateway for every selector in use, and a sidecar in every namespace."""
-    keys = pipeline.label_keys(world)
+    looked_at = instances.asked(world)
     gateways = {
         (item.key.namespace, labels(item.spec.selector or {}))
         for item in world.objects.values()
@@ -48,7 +49,7 @@ def scopes(world: World) -> list[Scope]:
         Proxy("validate", role, namespace, "validate", labels=own, capture=Capture.NONE)
         for role, namespace, own in asking
     )
-    return [proxy.scope(keys) for proxy in proxies]
+    return [instances.scope(world, proxy, looked_at) for proxy in proxies]
 
 
 def _rendered(recall: Recall, scope: Scope) -> Snapshot:

@@ -133,9 +133,6 @@ def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator
         yield Endpoint(service.host, number, origin=service.origins[0])
 
 
-_TELLING = ("app", "app.kubernetes.io/name", "app.kubernetes.io/instance", "k8s-app", "name")
-
-
 def _selected(reader: Reader, namespace: str, selector: tuple[tuple[str, str], ...]) -> list[Object]:
     """The workloads that have all labels of a selector; none for an empty one.
 
@@ -145,7 +142,7 @@ def _selected(reader: Reader, namespace: str, selector: tuple[tuple[str, str], .
     if not selector:
         return []
     wanted = dict(selector)
-    key = next((key for key in _TELLING if key in wanted), selector[0][0])
+    key = index.telling(wanted)
     found = reader.get("workload", (namespace, key, wanted[key]))
     return [item for item in found if wanted.items() <= index.workload_labels(item).items()]
 
@@ -232,11 +229,15 @@ def _of_workload_entry(
     """A WorkloadEntry behind a service: its own port of the target's name (of its number, as `run` writes it for its
     stand-ins); else its own port of the service's port name, else the target itself.
     """
-    own = item.spec.ports or {}
-    named = own.get(str(target)) if target is not None else None
-    number = named or own.get(port.name) or (target if isinstance(target, int) else None)
+    number = entry_port(item.spec.ports or {}, port, target)
     if number is not None and item.spec.address:
         yield _entry(item.spec, number, item.meta.labels, item.key)
+
+
+def entry_port(own: Mapping[str, int], port: ServicePort, target: int | str | None) -> int | None:
+    """The port of a WorkloadEntry with these `ports` behind a service's."""
+    named = own.get(str(target)) if target is not None else None
+    return named or own.get(port.name) or (target if isinstance(target, int) else None)
 
 
 def _entry(spec: Any, number: int, extra: Mapping[str, str], origin: Key) -> Endpoint:

@@ -33,6 +33,11 @@ def is_ip(host: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """An IP address that means the very machine, or network namespace, of whoever asks."""
+    return host.startswith("127.") or (":" in host and is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
 def address(text: str) -> str:
     """An IP address as everyone writes it, also one that is written as a block of one; any other text as it is."""
     try:

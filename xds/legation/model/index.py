@@ -19,6 +19,12 @@ This is the list of questions that are asked of a World; a new question is a new
     "secret"                      name                     Secrets of any namespace
     "slice"                       (namespace, service)     EndpointSlices and Endpoints
     "workload"                    (namespace, key, value)  Pods, WorkloadEntries and Deployments by each label
+    ("workloads", namespace)      (kind, name)             the same, all of a namespace
+    "selecting"                   (namespace, key, value)  Services and ServiceEntries, by a label of what they select
+    "listing"                     the same, or an address  ServiceEntries that list endpoints themselves
+    "ingress"                     namespace                Sidecars that say which ports their workloads are called on
+    "own address"                 namespace                of these, the ones in which the workload's own address counts
+    "service label"               label key                the labels by which a service's workloads are found
     "selected label"              label key                what selects proxies by that label (or by LOCALITY)
     "rule label"                  label key                of these, the DestinationRules
 """
@@ -35,6 +41,9 @@ from legation.names import MESH_GATEWAY
 
 STANDS_FOR = "stands for"
 BY_HOST = "by host"
+INGRESS = "ingress"
+OF_NAMESPACE = "workloads"
+OWN_ADDRESS = "own address"
 
 SIDECAR = "sidecar"
 
@@ -50,6 +59,10 @@ WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 def places(item: Object, domain: str) -> Iterator[Place]:
     """Every place of a document."""
     yield item.key.kind, (item.key.namespace, item.key.name)
+    if item.key.kind in ("Service", "ServiceEntry"):
+        yield from _instances(item)
+    elif item.key.kind == "Sidecar":
+        yield from _ingress(item)
     match item.key.kind:
         case "Service":
             host = service_host(item, domain)
@@ -105,8 +118,52 @@ def places(item: Object, domain: str) -> Iterator[Place]:
         case "Endpoints":
             yield "slice", (item.key.namespace, item.key.name)
         case _:
-            for key, value in workload_labels(item).items():
-                yield "workload", (item.key.namespace, key, value)
+            yield from _workload(item)
+
+
+TELLING = ("app", "app.kubernetes.io/name", "app.kubernetes.io/instance", "k8s-app", "name")
+"""The labels that are likely to tell services apart."""
+
+
+def telling(selector: Mapping[str, str]) -> str:
+    """The one label of a selector by which what it selects is looked up, and it itself by what might be selected."""
+    return next((key for key in TELLING if key in selector), min(selector))
+
+
+def _workload(item: Object) -> Iterator[Place]:
+    for key, value in workload_labels(item).items():
+        yield "workload", (item.key.namespace, key, value)
+    if item.key.kind in ("Pod", "WorkloadEntry", *WORKLOADS):
+        yield (OF_NAMESPACE, item.key.namespace), (item.key.kind, item.key.name)
+
+
+def _ingress(item: Object) -> Iterator[Place]:
+    """What a Sidecar says of the calls that workloads take."""
+    if item.spec.ingress:
+        yield INGRESS, item.key.namespace
+    if any(listener.default_endpoint.startswith(("0.0.0.0:", "[::]:")) for listener in item.spec.ingress):
+        yield OWN_ADDRESS, item.key.namespace
+
+
+def _instances(item: Object) -> Iterator[Place]:
+    """Where a Service or a ServiceEntry is found by one of its workloads."""
+    namespace, listed = item.key.namespace, tuple[Any, ...]()
+    if item.key.kind == "Service":
+        selector: Mapping[str, str] = item.spec.spec.selector or {}
+    else:
+        selector = item.spec.workload_selector.labels or {} if item.spec.workload_selector is not None else {}
+        listed = item.spec.endpoints or ()
+    found: set[Place] = {("service label", key) for key in selector}
+    if selector:
+        own = telling(selector)
+        found.add(("selecting", (namespace, own, selector[own])))
+    for endpoint in listed:
+        if hosts.is_ip(endpoint.address) and not hosts.is_loopback(endpoint.address):
+            found.add(("listing", hosts.address(endpoint.address)))
+        if key := next((key for key in TELLING if key in (endpoint.labels or {})), ""):
+            found.add(("listing", (namespace, key, endpoint.labels[key])))
+            found.update(("service label", key) for key in endpoint.labels)
+    yield from found
 
 
 def server_place(gateway: Object, server: Any, host: str) -> tuple[Hashable, ...]:

@@ -207,11 +207,11 @@ class MeshConfig(Model):
     # -- calls that arrive --
     path_normalization: PathNormalization | None = None
     """What is done to paths before they are matched."""
-    inbound_traffic_policy: Annotated[InboundTrafficPolicy | None, NotYet("sidecars take no calls yet")] = None
+    inbound_traffic_policy: InboundTrafficPolicy | None = None
     """How a sidecar reaches its workload."""
-    default_inbound_http_retry_policy: Annotated[HTTPRetry | None, NotYet("sidecars take no calls yet")] = None
+    default_inbound_http_retry_policy: HTTPRetry | None = None
     """Retries of calls to a sidecar's workload."""
-    inbound_cluster_stat_name: Annotated[StatName, NotYet("sidecars take no calls yet")] = ""
+    inbound_cluster_stat_name: StatName = ""
     """What the metrics of a workload's own cluster are called."""
     # -- logs --
     access_log_file: Line = ""
@@ -246,11 +246,11 @@ class MeshConfig(Model):
     """What holds for every proxy."""
     proxy_listen_port: Annotated[PortNumber, _NOBODY_ASKS] = 15001
     """Where redirected calls of a workload arrive."""
-    proxy_inbound_listen_port: Annotated[PortNumber, _NOBODY_ASKS] = 15006
+    proxy_inbound_listen_port: PortNumber = 15006
     """Where redirected calls to a workload arrive."""
     proxy_http_port: Annotated[PortOrZero, _NOBODY_ASKS] = 0
     """Where a sidecar is an HTTP proxy; nowhere if left out."""
-    protocol_detection_timeout: Annotated[DurationOrZero | None, _NOBODY_ASKS] = None
+    protocol_detection_timeout: DurationOrZero | None = None
     """How long the first bytes of a connection are waited for."""
     service_settings: Annotated[PassedOver, NotYet("there is one cluster, so nothing is far")] = None
     """Services that stay in their cluster."""

@@ -81,13 +81,27 @@ def topology(of: Locality) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """What of a sidecar's own workload the calls to it depend on: the same for all replicas, unless something names one.
+
+    `labels` are those by which services select workloads, `ports` the named ones, of a Pod's containers or (`is_entry`) of
+    a WorkloadEntry. `address` is empty unless something looks at it.
+    """
+
+    labels: Labels = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    is_entry: bool = False
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Every property of a proxy that some renderer reads. Proxies of equal scope share one Snapshot.
 
     `labels` are only those that some selector looks at; `locality` is empty where nothing depends on it. `bind` is the
     address of a sidecar's own listeners in capture mode NONE; `port_map` says which written port is served on which real
     one; without `reuse_port` a second proxy on the same port fails loudly. `secrets`: nobody else can read what it is
-    sent, so it may be sent keys.
+    sent, so it may be sent keys. `workload` is what a sidecar stands beside, as far as calls to it depend on that.
     """
 
     role: Role
@@ -100,12 +114,13 @@ class Scope:
     client: Client = Client.ENVOY
     locality: Locality = Locality()
     secrets: bool = False
+    workload: Workload | None = None
     hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # A scope is part of thousands of questions; it is hashed once.
         parts = (self.role, self.namespace, self.labels, self.capture, self.bind, self.port_map, self.reuse_port)
-        object.__setattr__(self, "hash", hash((*parts, self.client, self.locality, self.secrets)))
+        object.__setattr__(self, "hash", hash((*parts, self.client, self.locality, self.secrets, self.workload)))
 
     def __hash__(self) -> int:
         return self.hash
@@ -114,6 +129,11 @@ class Scope:
     def anywhere(self) -> Scope:
         """The same, wherever it runs: listeners and routes do not depend on that."""
         return replace(self, locality=Locality()) if self.locality != Locality() else self
+
+    @property
+    def outward(self) -> Scope:
+        """The same, beside whatever workload: the calls that it makes do not depend on what calls it takes."""
+        return replace(self, workload=None) if self.workload is not None else self
 
     def real_port(self, written: int) -> int:
         """The port to listen on for a port as it is written."""
@@ -137,6 +157,8 @@ class Proxy:
     reuse_port: bool = True
     client: Client = Client.ENVOY
     version: str = ""
+    deployment: str = ""
+    """What made its workload, if it says that."""
 
     def scope(self, label_keys: frozenset[str]) -> Scope:
         """The projection that rendering sees; `label_keys` are the labels that some selector looks at, LOCALITY among
@@ -211,6 +233,7 @@ def introduce(
         reuse_port=str(metadata.get("LEGATION_REUSE_PORT", "true")).lower() != "false",
         client=Client.GRPC if client else Client.ENVOY,
         version=user_agent_version,
+        deployment=str(metadata.get("WORKLOAD_NAME") or ""),
     )
 
 

@@ -93,10 +93,10 @@ class MetadataExchange(Model):
 class ProxyHeaders(Model):
     """Which headers proxies add."""
 
-    forwarded_client_cert: Annotated[ForwardedCertificate, NotYet("sidecars take no calls yet")] = "UNDEFINED"
-    """What becomes of X-Forwarded-Client-Cert."""
-    set_current_client_cert_details: Annotated[CertificateDetails | None, NotYet("sidecars take no calls yet")] = None
-    """What is told of a client's certificate."""
+    forwarded_client_cert: ForwardedCertificate = "UNDEFINED"
+    """What becomes of X-Forwarded-Client-Cert at a sidecar; APPEND_FORWARD if left out."""
+    set_current_client_cert_details: CertificateDetails | None = None
+    """What a workload is told of a client's certificate; subject, DNS names and URIs if left out."""
     request_id: Switch | None = None
     """X-Request-Id."""
     server: ServerHeader | None = None

@@ -10,13 +10,26 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from legation.model.base import AnyOf, Deprecated, Finding, Model, NotYet, Raw, given, items
+from legation.model.base import (
+    NOT_SUPPORTED,
+    AnyOf,
+    Deprecated,
+    Finding,
+    Model,
+    NotYet,
+    Raw,
+    given,
+    inner,
+    items,
+    number,
+)
 from legation.model.connections import ConnectionPoolSettings
-from legation.model.gateway import Protocol, ServerTLSSettings
+from legation.model.gateway import TLS_PROTOCOLS, Protocol, ServerTLSSettings
 from legation.model.traffic import Destination, WorkloadSelector
-from legation.model.values import Bind, PortNumber, PortOrZero, Str, fault_of_host, is_label, shown, wrong
+from legation.model.values import Bind, PortNumber, PortOrZero, Str, fault_of_host, is_ip, is_label, shown, wrong
+from legation.model.workload_entry import MAX_SOCKET
+from legation.problems import Severity
 
-_NO_CALLS_YET: Final = NotYet("sidecars take no calls yet")
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 
 
@@ -48,16 +61,69 @@ class SidecarPort(Model):
     """Never had an effect."""
 
 
+def _endpoint(text: str) -> str:
+    """What a workload may listen on, seen from its proxy."""
+    if text.startswith("unix://"):
+        path = text.removeprefix("unix://")
+        if not path.startswith(("/", "@")) or path.endswith("/") or len(path.encode()) > MAX_SOCKET:
+            raise wrong(
+                f'"{shown(text)}" is no Unix socket', f"write unix:///an/absolute/path of {MAX_SOCKET} bytes at most"
+            )
+        return text
+    host, _, port = text.rpartition(":")
+    if text and host not in _OWN_ADDRESSES:
+        raise wrong(f'"{shown(text)}" is not on this machine', "write 127.0.0.1:PORT, 0.0.0.0:PORT or unix:///a/path")
+    if text and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise wrong(f'"{shown(port)}" is no port', "write a number from 1 to 65535")
+    return text
+
+
+_OWN_ADDRESSES: Final = ("127.0.0.1", "[::1]", "0.0.0.0", "[::]")
+
+
+def _address(text: str) -> str:
+    if not is_ip(text):
+        raise wrong(f'"{shown(text)}" is no IP address', "write the address of this machine that is called")
+    return text
+
+
+def _called(raw: Raw) -> Iterator[Finding]:
+    port, tls = inner(raw, "port"), raw.get("tls")
+    spoken = port.get("protocol")
+    if port.get("number", 0) == 0:
+        yield Finding(("port", "number"), "port 0 is no port to be called on", "write the port, 1 to 65535")
+    if isinstance(spoken, str) and spoken.upper() == "UDP":
+        said = "UDP is not proxied; this entry has no effect"
+        yield Finding(("port", "protocol"), said, "remove the entry", False, Severity.WARNING, NOT_SUPPORTED)
+    if not isinstance(tls, dict):
+        return
+    if isinstance(spoken, str) and spoken.upper() not in TLS_PROTOCOLS:
+        said = f"`tls` has no place on protocol {shown(spoken)}: callers speak clear text"
+        yield Finding(("tls",), said, "write `protocol: HTTPS`, or TLS for TLS around TCP", at_key=True)
+    if tls.get("mode") in ("ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
+        said = f"mode {tls['mode']} is for gateways"
+        yield Finding(("tls", "mode"), said, "write SIMPLE or MUTUAL with paths of certificates, or leave `tls` out")
+    for field in _OF_GATEWAYS:
+        if given(tls, field) and tls[field] not in ("", False):
+            yield Finding(("tls", field), f"`{field}` is for gateways", "remove it", at_key=True)
+
+
+_OF_GATEWAYS: Final = ("credentialName", "credentialNames", "caCertCredentialName", "subjectAltNames", "httpsRedirect")
+
+
 class IstioIngressListener(Model):
     """A port that the workload is called on."""
 
+    rules = (_called,)
+    example = "{port: {number: 8080, name: http, protocol: HTTP}, defaultEndpoint: '127.0.0.1:9080'}"
+
     port: SidecarPort
     """What is opened."""
-    bind: Bind | None = None
+    bind: Annotated[Str, AfterValidator(_address)] | None = None
     """The address that is listened on."""
     capture_mode: CaptureMode = "DEFAULT"
     """How traffic gets there."""
-    default_endpoint: Str = ""
+    default_endpoint: Annotated[Str, AfterValidator(_endpoint)] = ""
     """Where the workload really listens: `127.0.0.1:8080`, `unix:///path`."""
     tls: ServerTLSSettings | None = None
     """How the port proves who it is."""
@@ -96,18 +162,32 @@ def _catch_all(raw: Raw) -> Iterator[Finding]:
             )
 
 
+def _different_ports(raw: Raw) -> Iterator[Finding]:
+    seen: dict[object, int] = {}
+    for index, listener in items(raw, "ingress"):
+        port = number(inner(listener, "port"), "number")
+        if port is not None and port in seen:
+            said = f"port {port} is here twice, first in ingress[{seen[port]}]"
+            yield Finding(("ingress", index, "port", "number"), said, "give each entry a port of its own")
+        seen.setdefault(port, index)
+
+
 class Sidecar(Model):
     """What a workload's proxy knows of the mesh, and what it opens itself."""
 
-    rules = (AnyOf(("egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool")), _catch_all)
+    rules = (
+        AnyOf(("egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool")),
+        _catch_all,
+        _different_ports,
+    )
 
     workload_selector: WorkloadSelector | None = None
     """The workloads that it is for; all of the namespace if left out."""
-    ingress: Annotated[tuple[IstioIngressListener, ...], _NO_CALLS_YET] = ()
+    ingress: tuple[IstioIngressListener, ...] = ()
     """Ports that the workload is called on."""
     egress: Annotated[tuple[IstioEgressListener, ...], NotYet("sidecars import the whole mesh")] = ()
     """What the workload may call."""
-    inbound_connection_pool: Annotated[ConnectionPoolSettings | None, _NO_CALLS_YET] = None
+    inbound_connection_pool: ConnectionPoolSettings | None = None
     """Bounds of the connections to the workload."""
     outbound_traffic_policy: Annotated[
         OutboundTrafficPolicy | None, NotYet("calls to hosts that nobody knows are answered 502")

@@ -12,9 +12,29 @@ from legation.problems import Path, Severity
 
 SAME_WORKLOADS = "IST0110"
 SAME_NAMESPACE = "IST0111"
+SELECTS_NOBODY = "IST0101"
 
 
 def of(reader: Reader, item: Object) -> Iterator[Finding]:
+    """What a Sidecar says to nobody, or loses to an older one."""
+    yield from _selects_nobody(reader, item)
+    yield from _older(reader, item)
+
+
+def _selects_nobody(reader: Reader, item: Object) -> Iterator[Finding]:
+    """Where workloads are written down, proxies beside others are a mistake."""
+    wanted, namespace = index.sidecar_labels(item), item.key.namespace
+    if not wanted or not reader.names((index.OF_NAMESPACE, namespace)):
+        return
+    key, value = min(wanted.items())
+    here = reader.get("workload", (namespace, key, value))
+    if not any(wanted.items() <= index.workload_labels(found).items() for found in here):
+        listed = ", ".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+        said = f"no workload of the namespace {namespace} has {listed}: this is for nobody"
+        yield Finding(item.key, _SELECTOR, Severity.WARNING, SELECTS_NOBODY, said, "compare the labels")
+
+
+def _older(reader: Reader, item: Object) -> Iterator[Finding]:
     """What a Sidecar loses to an older one that is for the same proxies."""
     mine = index.sidecar_labels(item)
     for other in reader.get(index.SIDECAR, item.key.namespace):

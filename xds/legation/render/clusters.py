@@ -63,7 +63,8 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
     )
     made = draft.made
     made.name = name
-    made.alt_stat_name = _stat_name(reader, draft, service)
+    pattern = str(reader.ask(mesh.setting, "outbound_cluster_stat_name"))
+    made.alt_stat_name = stat_name(reader, name, pattern, service, port, parts.subset)
     if way in (Way.LOOKED_UP, Way.ONE_NAME):
         assignment = load_assignments.looked_up(reader, name, reached)
         if not assignment.endpoints:
@@ -84,16 +85,16 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
     return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *reached.ruling))
 
 
-def _stat_name(reader: Reader, draft: ClusterDraft, service: services.Service) -> str:
-    """Istio's delimiter keeps the tags of Envoy's metrics apart."""
-    pattern = str(reader.ask(mesh.setting, "outbound_cluster_stat_name"))
+def stat_name(
+    reader: Reader, name: str, pattern: str, service: services.Service, port: services.ServicePort, subset: str = ""
+) -> str:
+    """What metrics call a cluster: as MeshConfig's pattern says, else its name. Istio's delimiter keeps the tags apart."""
     if not pattern:
-        return f"{draft.made.name};"
-    short = draft.parts.host.removesuffix(f".svc.{reader.mesh.domain}") if service.kubernetes else draft.parts.host
+        return f"{name};"
+    short = service.host.removesuffix(f".svc.{reader.mesh.domain}") if service.kubernetes else service.host
     words = {
-        "SERVICE": short, "SERVICE_FQDN": draft.parts.host, "SERVICE_PORT": str(draft.port.number),
-        "SERVICE_PORT_NAME": draft.port.name, "TARGET_PORT": str(draft.port.target or ""),
-        "SUBSET_NAME": draft.parts.subset,
+        "SERVICE": short, "SERVICE_FQDN": service.host, "SERVICE_PORT": str(port.number),
+        "SERVICE_PORT_NAME": port.name, "TARGET_PORT": str(port.target or ""), "SUBSET_NAME": subset,
     }  # fmt: skip
     return "".join(words[word] if number % 2 else word for number, word in enumerate(pattern.split("%"))) + ";"
 

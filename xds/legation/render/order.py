@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
@@ -11,9 +11,13 @@ from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from google.protobuf.message import Message
 
+from legation.model.inbound import Inbound
+from legation.model.proxy import Scope
+from legation.model.recall import Reader
 from legation.render.context import RouteContext
 from legation.render.draft import ClusterDraft
 from legation.render.features import (
+    arrivals,
     connection_pool,
     consistent_hash,
     cors,
@@ -37,6 +41,7 @@ from legation.render.features import (
 
 RouteFeature = Callable[[route_pb2.Route, Any, RouteContext], None]
 ClusterFeature = Callable[[ClusterDraft], None]
+InboundFeature = Callable[[Reader, Scope, Inbound], Iterator[tuple[str, Message]]]
 
 ROUTE: Final[tuple[RouteFeature, ...]] = (
     # The action: exactly one of the three, which the others then refine.
@@ -84,3 +89,15 @@ HTTP_FILTERS: Final[tuple[tuple[str, Message], ...]] = (
     ("envoy.filters.http.router", router_pb2.Router()),
 )
 """The HTTP filters of every listener, as Istio orders them."""
+
+INBOUND_HTTP: Final[tuple[InboundFeature, ...]] = (
+    # Envoy wants it last.
+    arrivals.request,
+)
+"""From a port that a workload is called on to the HTTP filters there. No rule of a VirtualService has a say in them."""
+
+INBOUND_TCP: Final[tuple[InboundFeature, ...]] = (
+    # Envoy wants it last.
+    arrivals.connection,
+)
+"""The same for connections that are passed on as a whole."""

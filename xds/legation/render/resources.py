@@ -10,7 +10,7 @@ from legation.model import hosts, rules
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Each, Reader, Recall
 from legation.model.rules import Caller
-from legation.render import clusters, endpoints, listeners, routes, secrets
+from legation.render import clusters, endpoints, inbound, listeners, routes, secrets
 from legation.snapshot.snapshot import Change, Ref, Resource, Snapshot, evolve
 
 
@@ -23,38 +23,47 @@ class Resources:
     clusters: Each[Resource | None]
     endpoints: Each[Resource | None]
     secrets: Each[Resource | None]
+    inbound_listeners: Each[Resource | None]
+    inbound_clusters: Each[Resource | None]
 
     def tables(self) -> tuple[tuple[str, Each[Resource | None]], ...]:
-        """By type URL."""
+        """By type URL; always in this order."""
         return (
             (names.CLUSTER, self.clusters),
+            (names.CLUSTER, self.inbound_clusters),
             (names.ENDPOINT, self.endpoints),
             (names.SECRET, self.secrets),
             (names.LISTENER, self.listeners),
+            (names.LISTENER, self.inbound_listeners),
             (names.ROUTE, self.routes),
         )
 
 
 def resources(reader: Reader, scope: Scope) -> Resources:
     """Everything that a scope is served (a unit)."""
-    caller, scope = reader.ask(rules.caller, scope), scope.anywhere
+    caller, here = reader.ask(rules.caller, scope), scope.anywhere
+    scope = here.outward
     return Resources(
         listeners=reader.each(listeners.listener, (scope,), listeners.listener_names, scope),
         routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
         clusters=reader.each(clusters.cluster, (caller,), cluster_names, scope),
         endpoints=reader.each(endpoints.load_assignment, (caller,), cluster_names, scope),
-        secrets=reader.each(secrets.secret, (scope.namespace, scope.secrets), secret_names, scope, caller),
+        secrets=reader.each(secrets.secret, (scope.namespace, scope.secrets), secret_names, here, caller),
+        inbound_listeners=reader.each(inbound.listener, (here,), inbound.listener_names, here),
+        inbound_clusters=reader.each(inbound.cluster, (here,), inbound.cluster_names, here),
     )
 
 
 def secret_names(reader: Reader, scope: Scope, caller: Caller) -> frozenset[str]:
     """The secrets that a scope refers to (a unit); it is given no others."""
-    called = reader.each(clusters.cluster, (caller,), cluster_names, scope).union(_secrets)
-    return called.union(name for type_url, name in reader.ask(_referred, scope) if type_url == names.SECRET)
+    taking = reader.each(inbound.listener, (scope,), inbound.listener_names, scope).union(_secrets)
+    called = reader.each(clusters.cluster, (caller,), cluster_names, scope.outward).union(_secrets)
+    referred = reader.ask(_referred, scope.outward)
+    return (called | taking).union(name for type_url, name in referred if type_url == names.SECRET)
 
 
-def _secrets(cluster: Resource | None) -> frozenset[str]:
-    return frozenset(name for type_url, name in _refs(cluster) if type_url == names.SECRET)
+def _secrets(found: Resource | None) -> frozenset[str]:
+    return frozenset(name for type_url, name in _refs(found) if type_url == names.SECRET)
 
 
 def cluster_names(reader: Reader, scope: Scope) -> frozenset[str]:
@@ -120,7 +129,7 @@ def render(recall: Recall, scope: Scope, before: Rendered, revision: str) -> tup
 
 
 def _differences(now: Resources, before: Resources | None) -> Iterator[tuple[str, str, Resource | None]]:
-    earlier = dict(before.tables()) if before is not None else {}
-    for type_url, table in now.tables():
-        for name in table.since(earlier.get(type_url)):
+    earlier = [table for _, table in before.tables()] if before is not None else [None] * len(now.tables())
+    for (type_url, table), old in zip(now.tables(), earlier, strict=True):
+        for name in table.since(old):
             yield type_url, name, table.results.get(name)

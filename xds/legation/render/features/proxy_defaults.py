@@ -55,6 +55,19 @@ def to_manager(made: hcm_pb2.HttpConnectionManager, reader: Reader, scope: Scope
         _keep_case(made.http_protocol_options)
 
 
+def to_inbound(made: hcm_pb2.HttpConnectionManager, reader: Reader) -> None:
+    """What a workload is told of its callers' certificates."""
+    headers = _headers(reader)
+    if headers.forwarded_client_cert != "UNDEFINED":
+        made.forward_client_cert_details = _DETAILS[headers.forwarded_client_cert]
+    if (said := headers.set_current_client_cert_details) is not None:
+        made.ClearField("set_current_client_cert_details")
+        details = made.set_current_client_cert_details
+        details.subject.value = bool(said.subject)
+        details.cert, details.chain = bool(said.cert), bool(said.chain)
+        details.dns, details.uri = bool(said.dns), bool(said.uri)
+
+
 def _paths(made: hcm_pb2.HttpConnectionManager, reader: Reader) -> None:
     written = reader.ask(mesh.setting, "path_normalization")
     how = written.normalization if written is not None else "DEFAULT"

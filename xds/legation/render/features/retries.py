@@ -31,6 +31,21 @@ def by_default(action: route_pb2.RouteAction, reader: Reader) -> None:
         _as_written(action, written)
 
 
+def inbound(action: route_pb2.RouteAction, reader: Reader, is_grpc: bool) -> None:
+    """What the mesh's configuration says of calls to a workload, else two retries of what it has not seen: a connection
+    that it closed just then. gRPC's callers see to that themselves.
+    """
+    written: HTTPRetry | None = reader.ask(mesh.setting, "default_inbound_http_retry_policy")
+    attempts = written.attempts if written is not None else 2
+    if is_grpc or not attempts:
+        return
+    policy = action.retry_policy
+    policy.num_retries.value = attempts
+    _retry_on(policy, (written.retry_on if written is not None else "") or "reset-before-request")
+    if written is not None and written.backoff is not None:
+        policy.retry_back_off.base_interval.FromTimedelta(written.backoff)
+
+
 def _ordinary(action: route_pb2.RouteAction) -> route_pb2.RetryPolicy:
     """Two retries of what was certainly not processed; on another host, unless a hash says which one it must be."""
     return _ANYWHERE if action.hash_policy else _ELSEWHERE

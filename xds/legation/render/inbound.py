@@ -1,0 +1,252 @@
+"""What a sidecar opens for the calls to its workload, and the clusters that they are passed on to.
+
+Redirected calls all arrive at one listener, which tells ports apart by where they were going; a port of a Sidecar's
+`ingress` that nothing is redirected to is a listener of its own. Envoy: envoy.config.listener.v3.Listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_components_pb2 as components_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from google.protobuf.message import Message
+
+from legation import names
+from legation.model import inbound, mesh
+from legation.model.findings import Finding
+from legation.model.inbound import ANY_ADDRESS, Inbound, Opened
+from legation.model.proxy import Capture, Role, Scope
+from legation.model.recall import Reader
+from legation.model.services import Protocol, ServicePort
+from legation.names import ClusterName
+from legation.problems import Severity
+from legation.render import access_logs, clusters, http_manager, listeners, order, tls, wire
+from legation.render.draft import ClusterDraft
+from legation.render.features import arrivals, connection_pool, proxy_defaults
+from legation.snapshot.snapshot import Ref, Resource
+
+ORIGINAL_DESTINATION = "envoy.filters.listener.original_dst"
+HTTP_INSPECTOR = "envoy.filters.listener.http_inspector"
+SNIFFED = ("http/1.1", "h2c")
+"""What the inspector of first bytes calls HTTP."""
+FROM = ("127.0.0.6", "::6")
+"""The addresses from which a proxy calls its own workload: those who redirect know by them that they must not."""
+
+
+def _opened(reader: Reader, scope: Scope) -> Opened:
+    """The ports that a workload is called on (a unit), without those whose address the workload's own calls take: what
+    is called by many goes before what is new.
+    """
+    found: Opened = reader.ask(inbound.opened, scope)
+    if not any(port.bind for port in found.ports):
+        return found
+    taken = {names.parse_listener(name) for name in reader.ask(listeners.listener_names, scope.outward)} - {None}
+    lost = tuple(port for port in found.ports if port.bind and any(_same(port, *other) for other in taken if other))
+    return Opened(
+        tuple(port for port in found.ports if port not in lost), (*found.findings, *(_taken(port) for port in lost))
+    )
+
+
+def _same(port: Inbound, bind: str, real: int) -> bool:
+    return port.real == real and (port.bind == bind or port.bind in ANY_ADDRESS or bind in ANY_ADDRESS)
+
+
+def _taken(port: Inbound) -> Finding:
+    said = (
+        f"{port.bind}:{port.real} is where this proxy takes its workload's own calls to port {port.number} of services"
+    )
+    hint = "give the entry another `bind`, or start the proxy with another --bind"
+    return Finding(port.origins[0], port.path, Severity.ERROR, inbound.SAME_ADDRESS, said, hint)
+
+
+def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
+    """What is to be said about the ports that proxies of a scope do not open (a unit)."""
+    return reader.ask(_opened, scope.anywhere).findings
+
+
+def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
+    """The names of the listeners for calls to a workload (a unit)."""
+    own = tuple(_name(port) for port in reader.ask(_opened, scope).ports if port.bind)
+    return (names.VIRTUAL_INBOUND, *own) if _is_redirected(scope) else own
+
+
+def _name(port: Inbound) -> str:
+    return names.listener(port.bind, port.real)
+
+
+def _is_redirected(scope: Scope) -> bool:
+    return scope.role is Role.SIDECAR and scope.capture is Capture.REDIRECT
+
+
+def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
+    """One of them (a unit)."""
+    ports = reader.ask(_opened, scope).ports
+    if name == names.VIRTUAL_INBOUND and _is_redirected(scope):
+        return _redirected(reader, scope, [port for port in ports if not port.bind])
+    return next((_own(reader, scope, port) for port in ports if port.bind and _name(port) == name), None)
+
+
+def _own(reader: Reader, scope: Scope, port: Inbound) -> Resource:
+    """The listener of one port."""
+    made = _listener(reader, _name(port), port.bind, port.real)
+    _inspected(reader, made, [port], bool(port.protocol is Protocol.AUTO))
+    made.filter_chains.extend(_chains(reader, scope, port))
+    return _resource(made, [port])
+
+
+def _redirected(reader: Reader, scope: Scope, ports: list[Inbound]) -> Resource:
+    """The listener of all redirected calls. Those to its own port would go round for ever."""
+    number: int = reader.ask(mesh.setting, "proxy_inbound_listen_port")
+    made = _listener(reader, names.VIRTUAL_INBOUND, "0.0.0.0", number)
+    packed = wire.pack(original_dst_pb2.OriginalDst())
+    made.listener_filters.add(name=ORIGINAL_DESTINATION).typed_config.CopyFrom(packed)
+    _inspected(reader, made, ports, any(port.protocol is Protocol.AUTO for port in ports))
+    round_ = made.filter_chains.add(name=f"{names.VIRTUAL_INBOUND}-blackhole")
+    round_.filter_chain_match.destination_port.value = number
+    _add(round_, "envoy.filters.network.tcp_proxy", tcp_proxy_pb2.TcpProxy(
+        stat_prefix=names.BLACK_HOLE_CLUSTER, cluster=names.BLACK_HOLE_CLUSTER
+    ))  # fmt: skip
+    for port in ports:
+        for chain in _chains(reader, scope, port):
+            chain.filter_chain_match.destination_port.value = port.number
+            made.filter_chains.append(chain)
+    (others,) = _chains(reader, scope, inbound.elsewhere(reader))
+    made.filter_chains.append(others)
+    return _resource(made, ports)
+
+
+def _listener(reader: Reader, name: str, bind: str, port: int) -> listener_pb2.Listener:
+    made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.INBOUND)
+    wire.set_address(made.address, bind, port)
+    made.enable_reuse_port.value = False  # a second proxy on the port must fail, not share it at random
+    made.access_log.extend(access_logs.of_listener(reader))
+    return made
+
+
+def _inspected(reader: Reader, made: listener_pb2.Listener, ports: list[Inbound], needed: bool) -> None:
+    """First bytes are waited for only on ports of which nobody said what they speak: elsewhere it may be the workload
+    that speaks first. By default they are waited for without end, as in Istio.
+    """
+    waits: timedelta | None = reader.ask(mesh.setting, "protocol_detection_timeout")
+    made.listener_filters_timeout.FromTimedelta(waits or timedelta(0))
+    made.continue_on_listener_filters_timeout = True
+    if not needed:
+        return
+    inspector = made.listener_filters.add(name=HTTP_INSPECTOR)
+    inspector.typed_config.CopyFrom(wire.pack(http_inspector_pb2.HttpInspector()))
+    if len(made.listener_filters) == 1:
+        return  # a listener of one port
+    sniffed = [_on(port.number) for port in ports if port.protocol is Protocol.AUTO]
+    on_any = inspector.filter_disabled.not_match
+    if len(sniffed) == 1:
+        on_any.CopyFrom(sniffed[0])
+    else:
+        on_any.or_match.rules.extend(sniffed)
+
+
+def _on(port: int) -> components_pb2.ListenerFilterChainMatchPredicate:
+    made = components_pb2.ListenerFilterChainMatchPredicate()
+    made.destination_port_range.start, made.destination_port_range.end = port, port + 1
+    return made
+
+
+def _chains(reader: Reader, scope: Scope, port: Inbound) -> Iterator[components_pb2.FilterChain]:
+    """What is done with the calls to a port. Of what nobody declared, HTTP is treated as such."""
+    if port.is_http or port.protocol is Protocol.AUTO:
+        made = _chain(port)
+        filters = (found for feature in order.INBOUND_HTTP for found in feature(reader, scope, port))
+        prefix = f"inbound_{_chain_name(port)};"
+        manager = http_manager.inbound(reader, scope, prefix, arrivals.routes(reader, port), filters)
+        _add(made, http_manager.FILTER, manager)
+        if port.protocol is Protocol.AUTO:
+            made.filter_chain_match.application_protocols.extend(SNIFFED)
+        yield made
+    if not port.is_http:
+        made = _chain(port)
+        for feature in order.INBOUND_TCP:
+            for name, config in feature(reader, scope, port):
+                _add(made, name, config)
+        yield made
+
+
+def _chain(port: Inbound) -> components_pb2.FilterChain:
+    made = components_pb2.FilterChain(name=_chain_name(port))
+    if port.tls is not None:
+        socket, _ = tls.downstream(port.tls, tls.HTTP if port.is_http else ())
+        made.transport_socket.CopyFrom(socket)
+        made.transport_socket_connect_timeout.FromTimedelta(timedelta(seconds=15))
+    return made
+
+
+def _chain_name(port: Inbound) -> str:
+    return names.listener(port.bind or "0.0.0.0", port.number) if port.number else names.VIRTUAL_INBOUND
+
+
+def _add(made: components_pb2.FilterChain, name: str, config: Message) -> None:
+    made.filters.add(name=name).typed_config.CopyFrom(wire.pack(config))
+
+
+def _resource(made: listener_pb2.Listener, ports: Iterable[Inbound]) -> Resource:
+    ports = list(ports)
+    refs: set[Ref] = {(names.CLUSTER, port.cluster) for port in ports}
+    for port in ports:
+        if port.tls is not None:
+            refs |= tls.downstream(port.tls)[1]
+    origins = dict.fromkeys(key for port in ports for key in port.origins)
+    return wire.as_resource(made.name, made, frozenset(refs), tuple(origins))
+
+
+# --- clusters -----------------------------------------------------------------------------------------------------
+
+
+def cluster_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
+    """The clusters of the ports that a workload is called on (a unit)."""
+    own = tuple(port.cluster for port in reader.ask(_opened, scope).ports)
+    return (*own, names.INBOUND_PASSTHROUGH_CLUSTER) if _is_redirected(scope) else own
+
+
+def cluster(reader: Reader, name: str, scope: Scope) -> Resource | None:
+    """One of them (a unit)."""
+    ports = (*reader.ask(_opened, scope).ports, inbound.elsewhere(reader))
+    port = next((port for port in ports if port.cluster == name), None)
+    return _cluster(reader, port) if port is not None else None
+
+
+def _cluster(reader: Reader, port: Inbound) -> Resource:
+    of_service = ServicePort(port.service_port, "", port.protocol, port.to)
+    draft = ClusterDraft(ClusterName("inbound", port.number, "", ""), of_service, port.policy)
+    made = draft.made
+    made.name = port.cluster
+    made.alt_stat_name = f"{port.cluster};"
+    if (instance := port.instance) is not None:
+        pattern = str(reader.ask(mesh.setting, "inbound_cluster_stat_name"))
+        made.alt_stat_name = clusters.stat_name(reader, port.cluster, pattern, instance.service, instance.port)
+    if port.address:
+        made.type = cluster_pb2.Cluster.STATIC
+        made.load_assignment.cluster_name = made.name
+        endpoint = made.load_assignment.endpoints.add().lb_endpoints.add().endpoint
+        wire.set_address(endpoint.address, port.address, port.to)
+    else:
+        made.type = cluster_pb2.Cluster.ORIGINAL_DST
+        made.lb_policy = cluster_pb2.Cluster.CLUSTER_PROVIDED
+        if port.to != port.number:
+            made.original_dst_lb_config.upstream_port_override.value = port.to
+        _from_itself(made)
+    connection_pool.apply(draft)
+    proxy_defaults.to_cluster(draft, reader)
+    return wire.as_resource(made.name, draft.finished(), frozenset(draft.refs), port.origins)
+
+
+def _from_itself(made: cluster_pb2.Cluster) -> None:
+    source, other = FROM
+    bound = made.upstream_bind_config
+    bound.source_address.address, bound.source_address.port_value = source, 0
+    more = bound.extra_source_addresses.add().address
+    more.address, more.port_value = other, 0
