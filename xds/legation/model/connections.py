@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -18,6 +18,7 @@ from legation.model.base import (
     Idle,
     Model,
     Raw,
+    Rule,
     given,
     number,
 )
@@ -91,7 +92,7 @@ def _upgrade(raw: Raw) -> Iterator[Finding]:
 class HTTPSettings(Model):
     """Bounds of HTTP connections."""
 
-    rules = (_upgrade,)
+    rules: ClassVar[tuple[Rule, ...]] = (_upgrade,)
 
     http1_max_pending_requests: Count = 0
     """The most requests that wait for a connection; without bound if left out."""

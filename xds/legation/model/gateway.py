@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -24,6 +24,7 @@ from legation.model.base import (
     OneOf,
     Partly,
     Raw,
+    Rule,
     given,
     inner,
     items,
@@ -214,15 +215,18 @@ def _versions(raw: Raw) -> Iterator[Finding]:
         yield Finding(("maxProtocolVersion",), said, "turn them around")
 
 
+TLS_RULES: Final = (_tls, _versions)
+"""What must hold of a server's TLS, wherever its certificates come from."""
+
+
 class ServerTLSSettings(Model):
     """How a server proves who it is, and whether clients must."""
 
-    rules = (
+    rules: ClassVar[tuple[Rule, ...]] = (
         OneOf(("credentialName", "credentialNames", "tlsCertificates")),
         Excludes("credentialName", ("serverCertificate", "privateKey")),
         Excludes("credentialNames", ("serverCertificate", "privateKey")),
-        _tls,
-        _versions,
+        *TLS_RULES,
     )
     example = "{mode: SIMPLE, credentialName: my-certificate}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -20,6 +20,7 @@ from legation.model.base import (
     Model,
     OneOf,
     Raw,
+    Rule,
     given,
     items,
 )
@@ -165,7 +166,7 @@ def _no_attempts(raw: Raw) -> Iterator[Finding]:
 class HTTPRetry(Model):
     """How often a failed request is tried again, and when."""
 
-    rules = (_no_attempts,)
+    rules: ClassVar[tuple[Rule, ...]] = (_no_attempts,)
     example = "{attempts: 2}"
 
     attempts: Count = 0

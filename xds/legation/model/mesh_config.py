@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from legation.model import commands
 from legation.model.balancing import ZONES, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting
-from legation.model.base import AnyOf, Finding, Model, NotYet, OneOf, Raw
+from legation.model.base import AnyOf, Finding, Idle, Model, NotYet, OneOf, Raw, given
 from legation.model.connections import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
 from legation.model.gateway import TLSProtocol
 from legation.model.http_actions import HTTPRetry
@@ -68,6 +68,32 @@ class PathNormalization(Model):
 
     normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
     """BASE (if left out) takes out `.` and `..`; MERGE_SLASHES also makes `//` one; the last also decodes `%2F` first."""
+
+
+_NOT_INBOUND: Final = ("perTryTimeout", "retryRemoteLocalities", "retryIgnorePreviousHosts")
+
+
+def _of_callers(raw: Raw) -> Iterator[Finding]:
+    for field in _NOT_INBOUND:
+        if given(raw, field):
+            said = f"`{field}` has no effect on calls to a workload"
+            yield Finding((field,), said, "remove it", True, Severity.WARNING)
+
+
+_FOR_CALLERS: Final = Idle("for callers: there is one workload")
+
+
+class InboundRetry(HTTPRetry):
+    """How often a failed call to a workload is tried again, and when."""
+
+    rules = (*HTTPRetry.rules, _of_callers)
+
+    per_try_timeout: Annotated[Duration | None, _FOR_CALLERS] = None
+    """How long each try may take."""
+    retry_remote_localities: Annotated[Bool | None, _FOR_CALLERS] = None
+    """Whether the next try may go to another locality."""
+    retry_ignore_previous_hosts: Annotated[Bool | None, _FOR_CALLERS] = None
+    """Whether the next try avoids the hosts that failed."""
 
 
 class TrafficBaseline(Model):
@@ -209,7 +235,7 @@ class MeshConfig(Model):
     """What is done to paths before they are matched."""
     inbound_traffic_policy: InboundTrafficPolicy | None = None
     """How a sidecar reaches its workload."""
-    default_inbound_http_retry_policy: HTTPRetry | None = None
+    default_inbound_http_retry_policy: InboundRetry | None = None
     """Retries of calls to a sidecar's workload."""
     inbound_cluster_stat_name: StatName = ""
     """What the metrics of a workload's own cluster are called."""

@@ -15,6 +15,7 @@ from legation.model.base import (
     AnyOf,
     Deprecated,
     Finding,
+    Idle,
     Model,
     NotYet,
     Raw,
@@ -23,10 +24,22 @@ from legation.model.base import (
     items,
     number,
 )
-from legation.model.connections import ConnectionPoolSettings
-from legation.model.gateway import TLS_PROTOCOLS, Protocol, ServerTLSSettings
+from legation.model.connections import ConnectionPoolSettings, HTTPSettings
+from legation.model.gateway import TLS_PROTOCOLS, TLS_RULES, Protocol, ServerTLSSettings
 from legation.model.traffic import Destination, WorkloadSelector
-from legation.model.values import Bind, PortNumber, PortOrZero, Str, fault_of_host, is_ip, is_label, shown, wrong
+from legation.model.values import (
+    Bind,
+    Bool,
+    Filled,
+    PortNumber,
+    PortOrZero,
+    Str,
+    fault_of_host,
+    is_ip,
+    is_label,
+    shown,
+    wrong,
+)
 from legation.model.workload_entry import MAX_SOCKET
 from legation.problems import Severity
 
@@ -55,9 +68,9 @@ class SidecarPort(Model):
     """The port; 0 only for a Unix socket."""
     protocol: Protocol
     """What is spoken there."""
-    name: Str = ""
+    name: Annotated[Str, Idle("for whoever reads it")] = ""
     """Its name."""
-    target_port: Annotated[PortNumber | None, Deprecated("defaultEndpoint")] = None
+    target_port: Annotated[PortNumber | None, Idle("never had an effect"), Deprecated("defaultEndpoint")] = None
     """Never had an effect."""
 
 
@@ -100,15 +113,60 @@ def _called(raw: Raw) -> Iterator[Finding]:
     if isinstance(spoken, str) and spoken.upper() not in TLS_PROTOCOLS:
         said = f"`tls` has no place on protocol {shown(spoken)}: callers speak clear text"
         yield Finding(("tls",), said, "write `protocol: HTTPS`, or TLS for TLS around TCP", at_key=True)
-    if tls.get("mode") in ("ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
-        said = f"mode {tls['mode']} is for gateways"
-        yield Finding(("tls", "mode"), said, "write SIMPLE or MUTUAL with paths of certificates, or leave `tls` out")
+
+
+def _of_gateways(raw: Raw) -> Iterator[Finding]:
+    if raw.get("mode") in ("ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
+        said = f"mode {raw['mode']} is for gateways"
+        yield Finding(("mode",), said, "write SIMPLE or MUTUAL with paths of certificates, or leave `tls` out")
     for field in _OF_GATEWAYS:
-        if given(tls, field) and tls[field] not in ("", False):
-            yield Finding(("tls", field), f"`{field}` is for gateways", "remove it", at_key=True)
+        if given(raw, field) and raw[field] not in ("", False):
+            yield Finding((field,), f"`{field}` is for gateways", "remove it", at_key=True)
 
 
 _OF_GATEWAYS: Final = ("credentialName", "credentialNames", "caCertCredentialName", "subjectAltNames", "httpsRedirect")
+_FOR_GATEWAYS: Final = Idle("for gateways; an error")
+
+
+class IngressTLSSettings(ServerTLSSettings):
+    """How a port proves who it is, and whether callers must."""
+
+    rules = (*TLS_RULES, _of_gateways)
+
+    https_redirect: Annotated[Bool, _FOR_GATEWAYS] = False
+    """Whether requests in clear text are sent to https."""
+    credential_name: Annotated[Str, _FOR_GATEWAYS] = ""
+    """The Secret with certificate and key."""
+    credential_names: Annotated[tuple[Filled, ...] | None, _FOR_GATEWAYS] = None
+    """Two Secrets, of an RSA and an ECDSA certificate."""
+    ca_cert_credential_name: Annotated[Str, _FOR_GATEWAYS] = ""
+    """The Secret with the authorities, if it is another."""
+    subject_alt_names: Annotated[tuple[Str, ...], _FOR_GATEWAYS] = ()
+    """Names, one of which a client's certificate must have."""
+
+
+def _not_upgraded(raw: Raw) -> Iterator[Finding]:
+    if raw.get("h2UpgradePolicy") == "UPGRADE":
+        said = "`h2UpgradePolicy` has no effect on calls to a workload: it is spoken to as its port declares"
+        yield Finding(("h2UpgradePolicy",), said, "write `protocol: HTTP2`", True, Severity.WARNING)
+
+
+class InboundHTTPSettings(HTTPSettings):
+    """Bounds of HTTP connections to a workload."""
+
+    rules = (_not_upgraded,)
+
+    h2_upgrade_policy: Annotated[
+        Literal["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"], Idle("a workload is spoken to as its port declares")
+    ] = "DEFAULT"
+    """Whether HTTP/1.1 becomes HTTP/2 on the way."""
+
+
+class InboundPoolSettings(ConnectionPoolSettings):
+    """Bounds of the connections to a workload."""
+
+    http: InboundHTTPSettings | None = None
+    """Of HTTP."""
 
 
 class IstioIngressListener(Model):
@@ -125,9 +183,9 @@ class IstioIngressListener(Model):
     """How traffic gets there."""
     default_endpoint: Annotated[Str, AfterValidator(_endpoint)] = ""
     """Where the workload really listens: `127.0.0.1:8080`, `unix:///path`."""
-    tls: ServerTLSSettings | None = None
+    tls: IngressTLSSettings | None = None
     """How the port proves who it is."""
-    connection_pool: ConnectionPoolSettings | None = None
+    connection_pool: InboundPoolSettings | None = None
     """Bounds of the connections to the workload."""
 
 
@@ -187,7 +245,7 @@ class Sidecar(Model):
     """Ports that the workload is called on."""
     egress: Annotated[tuple[IstioEgressListener, ...], NotYet("sidecars import the whole mesh")] = ()
     """What the workload may call."""
-    inbound_connection_pool: ConnectionPoolSettings | None = None
+    inbound_connection_pool: InboundPoolSettings | None = None
     """Bounds of the connections to the workload."""
     outbound_traffic_policy: Annotated[
         OutboundTrafficPolicy | None, NotYet("calls to hosts that nobody knows are answered 502")
