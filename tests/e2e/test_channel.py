@@ -331,3 +331,31 @@ async def test_certificates_are_never_lost_by_mistake(lone: Channel) -> None:
         program = await Program.start("certs", *arguments)
         assert await program.ended() == 2
     assert not (base / "x").exists()
+
+
+async def test_status_over_tls_is_for_administrators(lone: Channel) -> None:
+    """One that the policy lists; a proxy's certificate is no administrator's."""
+    lone.mesh.write("mesh.yaml", gateway())
+    await lone.made()
+    ann, web = await lone.identity("ann", "ops", "admin"), await lone.identity("web")
+    lone.policy.write_text("administrators: ['spiffe://cluster.local/ns/ops/sa/*']\n")
+    await lone.serve()
+    server = lone.address.replace("127.0.0.1", "localhost")
+
+    async def asked(*files: str) -> tuple[int, str]:
+        program = await Program.start("status", "--server", server, *files)
+        status = await program.ended()
+        assert "Traceback" not in program.text
+        return status, program.text
+
+    def secure(folder: Path) -> tuple[str, ...]:
+        return (
+            "--server-ca", f"{folder}/ca.crt", "--client-cert", f"{folder}/tls.crt", "--client-key", f"{folder}/tls.key",
+        )  # fmt: skip
+
+    status, text = await asked(*secure(ann))
+    assert (status, text.startswith("revision ")) == (0, True)
+    status, text = await asked(*secure(web))
+    assert (status, "is no administrator" in text) == (1, True)
+    assert (await asked())[0] == 3
+    assert (await asked(*secure(ann)[2:]))[0] == 2

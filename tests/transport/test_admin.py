@@ -266,6 +266,24 @@ async def test_whoever_may_not_is_told_so() -> None:
             assert (await call.code(), await call.details()) == (grpc.StatusCode.PERMISSION_DENIED, "not you")
 
 
+async def test_who_may_no_longer_is_told_no_more() -> None:
+    """A policy that changes counts for those who listen already."""
+    office = Office()
+    refusals: list[str] = []
+
+    def permit(_: object) -> None:
+        if refusals:
+            raise PermissionError(refusals[0])
+
+    office.admin = Admin(office.progress, office.view, permit)
+    async with opened(office) as (bare, _):
+        watch = bare.call("Watch")
+        await until(watch, lambda said: said.complete)
+        refusals.append("not any more")
+        office.revise("r2")
+        assert (await watch.code(), await watch.details()) == (grpc.StatusCode.PERMISSION_DENIED, "not any more")
+
+
 async def test_there_is_room_for_so_many_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "MOST_LISTENERS", 1)
     office = Office()

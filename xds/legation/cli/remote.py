@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ import yaml
 
 from legation.admin.v1 import admin_pb2
 from legation.cli import standing
-from legation.cli.flags import option
+from legation.cli.flags import F, option
 
 SERVICE = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 PATIENCE = 10.0
@@ -51,19 +52,35 @@ def _span(_: click.Context, parameter: click.Parameter, written: str) -> float:
 _server_option = option(
     "--server", default="127.0.0.1:15010", callback=_server, help="Where the server is, HOST:PORT or unix:PATH."
 )
+_SECURE = {
+    "--server-ca": "The authorities of the server's certificate, in PEM: TLS is spoken then.",
+    "--client-cert": "Your own certificate for TLS; it needs an entry among the `administrators` of the server's policy.",
+    "--client-key": "Its key.",
+}
+
+
+def _asks(command: F) -> F:
+    """The flags that say which server is asked, and how."""
+    for flag, help_text in reversed(_SECURE.items()):
+        command = option(
+            flag, default=None, metavar="FILE", type=click.Path(exists=True, dir_okay=False), help=help_text
+        )(command)
+    return _server_option(command)
+
+
 _output_option = option(
     "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="The form of the answer."
 )
 
 
 @click.command()
-@_server_option
+@_asks
 @_output_option
 @click.option("-w", "--watch", is_flag=True, help="Go on telling what changes, until Ctrl-C.")
-def status(server: str, output: str, watch: bool) -> None:
+def status(output: str, watch: bool, **where: Any) -> None:
     """Show who has what: proxies, revisions, refusals; held documents and problems. Exits 1 while something is wrong."""
     known = standing.Known()
-    with _asking(server) as channel:
+    with _asking(**where) as channel:
         for message in _told(channel, "Watch", admin_pb2.WatchRequest(), None if watch else PATIENCE):
             known.take(message)
             if not message.complete:
@@ -80,16 +97,16 @@ def status(server: str, output: str, watch: bool) -> None:
 
 
 @click.command()
-@_server_option
+@_asks
 @option("--revision", default="", help="Wait for this one. [default: the newest, with all that is saved by now]")
 @option("--timeout", default="30s", callback=_span, help="How long, like 30s or 2m.")
 @option("--proxies", type=click.IntRange(0), default=1, help="How many proxies must be there at least.")
 @_output_option
-def wait(server: str, revision: str, timeout: float, proxies: int, output: str) -> None:
+def wait(revision: str, timeout: float, proxies: int, output: str, **where: Any) -> None:
     """Wait until every connected proxy has a revision. Exits 1, and says who has not, if that takes too long."""
     request = admin_pb2.WaitRequest(revision=revision, proxies=proxies)
     last = admin_pb2.WaitResponse()
-    with _asking(server) as channel:
+    with _asking(**where) as channel:
         try:
             for message in _told(channel, "Wait", request, timeout):
                 last = message
@@ -110,10 +127,14 @@ def wait(server: str, revision: str, timeout: float, proxies: int, output: str) 
 
 
 @contextmanager
-def _asking(server: str) -> Iterator[grpc.Channel]:
+def _asking(
+    server: str, server_ca: str | None, client_cert: str | None, client_key: str | None
+) -> Iterator[grpc.Channel]:
     """A channel to a server; what goes wrong on it in words, with the exit code that says what kind of trouble it is."""
+    if (client_cert is None) != (client_key is None) or (client_cert and not server_ca):
+        raise click.UsageError("a certificate needs --client-cert, --client-key and --server-ca")
     try:
-        with grpc.insecure_channel(server, options=_OPTIONS) as channel:
+        with _channel(server, server_ca, client_cert, client_key) as channel:
             yield channel
     except grpc.RpcError as error:
         code, words = error.code(), error.details()
@@ -129,6 +150,14 @@ def _asking(server: str) -> Iterator[grpc.Channel]:
         else:
             click.echo(f"{server} says: {words}", err=True)
         sys.exit(3 if code in (*_NOT_THERE, grpc.StatusCode.DEADLINE_EXCEEDED) else 1)
+
+
+def _channel(server: str, *files: str | None) -> grpc.Channel:
+    if files[0] is None:
+        return grpc.insecure_channel(server, options=_OPTIONS)
+    authorities, certificate, key = (Path(file).read_bytes() if file is not None else None for file in files)
+    credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+    return grpc.secure_channel(server, credentials, options=_OPTIONS)
 
 
 def _told(channel: grpc.Channel, method: str, request: Any, timeout: float | None) -> Iterator[Any]:

@@ -17,7 +17,7 @@ import grpc
 from legation.admin.v1 import admin_pb2
 from legation.problems import Problem
 from legation.status import Standing, TypeStatus
-from legation.transport.identity import Context
+from legation.transport.identity import Context, Unauthenticated
 
 SERVICE = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 
@@ -150,6 +150,7 @@ class Admin:
         async with self._listening(context) as listener:
             listener.streams.update(dict.fromkeys(self._fleet.streams))
             while not self._closed:
+                await self._ask(context)
                 listener.news.clear()
                 while True:
                     response = self._news(listener)
@@ -183,6 +184,7 @@ class Admin:
                 await self._view.settled()
                 wanted = self._view.revision
             while not self._closed:
+                await self._ask(context)
                 listener.news.clear()
                 response = self._progress(wanted, request.proxies)
                 await context.write(response)
@@ -211,13 +213,19 @@ class Admin:
 
     def _guarded(self, method: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
-            try:
-                self._permit(context)
-            except PermissionError as refusal:
-                await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
+            await self._ask(context)
             return await method(request, context)
 
         return call
+
+    async def _ask(self, context: Context) -> None:
+        """Ends the call of somebody who may not, or may no longer, make it."""
+        try:
+            self._permit(context)
+        except PermissionError as refusal:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
+        except Unauthenticated as error:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
 
     def _listening(self, context: Context) -> _Listening:
         return _Listening(self._listeners, context)
