@@ -228,6 +228,14 @@ async def test_a_server_that_is_not_there_is_exit_3() -> None:
         assert "Traceback" not in program.text
 
 
+async def test_wait_may_be_there_before_the_server(single: Mesh) -> None:
+    """In a script both are started at once."""
+    waiting = asyncio.create_task(ask(single, "wait", "--proxies", "0", "--timeout", "60s"))
+    single.write("mesh.yaml", gateway())
+    await single.serve()
+    assert (await waiting)[0] == 0
+
+
 async def test_something_else_at_the_address_is_exit_3_too(single: Mesh) -> None:
     """The console's port, say."""
     single.write("mesh.yaml", gateway())

@@ -198,7 +198,8 @@ async def test_waiting_ends_when_the_last_one_has_it() -> None:
     office = Office("a")
     async with opened(office) as (bare, address), Wire(address, PER_TYPE, node="one") as one:
         early = bare.call("Wait", proxies=1)
-        assert (await until(early, lambda said: said)).connected == 0
+        assert (await until(early, lambda said: True)).revision == ""
+        assert (await until(early, lambda said: said.revision)).connected == 0
         await one.asks(CLUSTER)
         await one.acks(await one.gets())
         assert (await until(early, lambda said: said.done)).revision == "r1"

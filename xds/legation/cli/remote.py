@@ -23,8 +23,10 @@ PATIENCE = 10.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_http_proxy", 0),  # the server is named, not looked for
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
-_NOT_THERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
+_UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def _server(_: click.Context, parameter: click.Parameter, written: str) -> str:
@@ -103,18 +105,23 @@ def status(output: str, watch: bool, **where: Any) -> None:
 @option("--proxies", type=click.IntRange(0), default=1, help="How many proxies must be there at least.")
 @_output_option
 def wait(revision: str, timeout: float, proxies: int, output: str, **where: Any) -> None:
-    """Wait until every connected proxy has a revision. Exits 1, and says who has not, if that takes too long."""
+    """Wait until every connected proxy has a revision, also for a server that is about to start.
+
+    Exits 1, and says who has not got it, if that takes too long.
+    """
     request = admin_pb2.WaitRequest(revision=revision, proxies=proxies)
     last = admin_pb2.WaitResponse()
+    is_there = False
     with _asking(**where) as channel:
         try:
-            for message in _told(channel, "Wait", request, timeout):
-                last = message
+            for message in _told(channel, "Wait", request, timeout, patient=True):
+                last, is_there = message, True
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise
-            if not last.ByteSize():
-                click.echo("the server has not finished its first load", err=True)
+    if not is_there:
+        _not_there(where["server"], f"not within {timeout:g} s")
+        sys.exit(3)
     # Of the newest revision one expects what the files say; of one that is named, what it was.
     is_fine = last.done and (bool(revision) or not last.held)
     if output == "text":
@@ -149,7 +156,12 @@ def _asking(
             click.echo(f"{server} does not answer within {PATIENCE:g} s", err=True)
         else:
             click.echo(f"{server} says: {words}", err=True)
-        sys.exit(3 if code in (*_NOT_THERE, grpc.StatusCode.DEADLINE_EXCEEDED) else 1)
+        sys.exit(3 if code in _UNREACHED else 1)
+
+
+def _not_there(server: str, words: str) -> None:
+    click.echo(f"no server answers at {server}: {words}", err=True)
+    click.echo("start one with `legation serve DIR`, or say where it is with --server or LEGATION_SERVER", err=True)
 
 
 def _channel(server: str, *files: str | None) -> grpc.Channel:
@@ -160,11 +172,14 @@ def _channel(server: str, *files: str | None) -> grpc.Channel:
     return grpc.secure_channel(server, credentials, options=_OPTIONS)
 
 
-def _told(channel: grpc.Channel, method: str, request: Any, timeout: float | None) -> Iterator[Any]:
+def _told(
+    channel: grpc.Channel, method: str, request: Any, timeout: float | None, *, patient: bool = False
+) -> Iterator[Any]:
+    """What a method answers. Who is `patient` waits for a server that is not there yet."""
     described = SERVICE.methods_by_name[method]
     answer: Callable[[bytes], Any] = getattr(admin_pb2, described.output_type.name).FromString
     call = channel.unary_stream(
         f"/{SERVICE.full_name}/{method}",
         request_serializer=type(request).SerializeToString, response_deserializer=answer,
     )  # fmt: skip
-    yield from call(request, timeout=timeout)
+    yield from call(request, timeout=timeout, wait_for_ready=patient)

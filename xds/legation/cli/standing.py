@@ -123,8 +123,10 @@ def waited(last: admin_pb2.WaitResponse, named: str, proxies: int, timeout: floa
     noun = "proxy has" if last.connected == 1 else "proxies have"
     if last.done:
         yield f"{last.connected} {noun} revision {last.revision}"
-    elif last.newest and not last.revision:
-        yield f"there was no revision {named} within {timeout:g} s; {last.newest} is in service"
+    elif not last.revision and named:
+        yield f"there was no revision {named} within {timeout:g} s; {last.newest or 'none'} is in service"
+    elif not last.revision:
+        yield f"what was saved is not decided on after {timeout:g} s; {last.newest or 'no revision'} is in service"
     else:
         if last.connected < proxies:
             yield f"{last.connected} of {proxies} proxies are connected after {timeout:g} s"

@@ -181,6 +181,7 @@ class Admin:
         async with self._listening(context) as listener:
             wanted = request.revision
             if not wanted:
+                await context.write(self._unsettled())
                 await self._view.settled()
                 wanted = self._view.revision
             while not self._closed:
@@ -194,10 +195,12 @@ class Admin:
                 await listener.news.wait()
             await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
+    def _unsettled(self) -> admin_pb2.WaitResponse:
+        held = map(_problem, self._view.held())
+        return admin_pb2.WaitResponse(newest=self._view.revision, connected=self._fleet.clients, held=held)
+
     def _progress(self, wanted: str, proxies: int) -> admin_pb2.WaitResponse:
-        fleet, view = self._fleet, self._view
-        held = map(_problem, view.held())
-        response = admin_pb2.WaitResponse(newest=view.revision, connected=fleet.clients, held=held)
+        fleet, view, response = self._fleet, self._view, self._unsettled()
         if not view.ready or not fleet.knows(wanted):
             return response
         missing = fleet.missing(wanted)
