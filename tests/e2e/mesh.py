@@ -243,12 +243,19 @@ class Program:
         self._readers = [asyncio.create_task(self._read(end)) for end in (process.stdout, process.stderr) if end]
 
     @classmethod
-    async def start(cls, *arguments: str, stdin: int | None = asyncio.subprocess.DEVNULL, **environment: str) -> Self:
-        """In a process group of its own, like a shell's job."""
+    async def start(
+        cls, *arguments: str, stdin: int | None = asyncio.subprocess.DEVNULL, mounts: str = "", **environment: str
+    ) -> Self:
+        """In a process group of its own, like a shell's job. With `mounts`, a shell's commands, in a file system that these
+        have changed for it alone.
+        """
         pipe = asyncio.subprocess.PIPE
+        program = leashed((sys.executable, "-m", "legation", *arguments))
+        if mounts:
+            program = ("unshare", "-Urm", "sh", "-ec", f'{mounts}\nexec "$@"', "sh", *program)
         return cls(
             await asyncio.create_subprocess_exec(
-                *leashed((sys.executable, "-m", "legation", *arguments)), stdin=stdin, stdout=pipe, stderr=pipe,
+                *program, stdin=stdin, stdout=pipe, stderr=pipe,
                 env={**clean_environment(), **environment}, process_group=0,
             )
         )  # fmt: skip
@@ -423,18 +430,20 @@ class Mesh:
 
     # -- the server --
 
-    async def serve(self, *arguments: str, xds: str = "") -> Program:
+    async def serve(self, *arguments: str, xds: str = "", mounts: str = "") -> Program:
         """Starts `legation serve` for the folder and returns once it serves."""
-        self.server = await self.start(*arguments, xds=xds)
+        self.server = await self.start(*arguments, xds=xds, mounts=mounts)
         said = await self.server.says(r"^serving .* on .*, http://(\S+):(\d+)$")
         self.console = Place(int(said[2]), said[1])
         return self.server
 
-    async def start(self, *arguments: str, xds: str = "", stdin: int = asyncio.subprocess.DEVNULL) -> Program:
+    async def start(
+        self, *arguments: str, xds: str = "", stdin: int = asyncio.subprocess.DEVNULL, mounts: str = ""
+    ) -> Program:
         """Starts `legation serve`, which need not succeed."""
         program = await Program.start(
             "serve", str(self.folder), "--xds", xds or f"unix:{self.socket}", "--http", "127.0.0.1:0",
-            "--state-dir", str(self.state), *arguments, stdin=stdin,
+            "--state-dir", str(self.state), *arguments, stdin=stdin, mounts=mounts,
         )  # fmt: skip
         self._stack.push_async_callback(program.stop)
         return program

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from legation.ingest import state_directory
-from legation.ingest.state import DATABASE, Accepted, State, StateError, default_directory
+from legation.ingest.state import DATABASE, Accepted, State, StateError, StateUnavailable, default_directory, rescued
 from legation.model.meta import Key
 from legation.problems import Problem
 
@@ -110,9 +110,11 @@ def test_a_directory_of_another_user_is_refused(directory: Path) -> None:
     assert "belongs to user 12345" in refused(directory).message
 
 
-def test_a_directory_that_cannot_be_made_is_refused(plain_user: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_told_and_stops_no_start(plain_user: Path) -> None:
     (plain_user / "locked").mkdir(mode=0o500)
-    assert refused(plain_user / "locked/state").code == "LEG0022"
+    with pytest.raises(StateUnavailable) as caught:
+        State.open(plain_user / "locked/state", [])
+    assert caught.value.problem.code == "LEG0022"
 
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
@@ -297,6 +299,71 @@ def test_a_full_disk_is_told_and_made_good_later(directory: Path) -> None:
         state._database.execute("pragma max_page_count = 1000000")
         assert state.save([document("b", "new")], []) is None
         assert state.load() == [document("b", "new"), document("c", "x" * 1_000_000)]
+
+
+def with_full_disk(what: str, *arguments: str) -> str:
+    """Runs code in a process whose disk is full: no file may become longer than it is."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+from legation.ingest.state import Accepted, State
+from legation.model.meta import Key
+directory = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+{what}
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize("keep_secrets", [True, False])
+def test_a_full_disk_stops_no_start(directory: Path, keep_secrets: bool) -> None:
+    """What is there is read; what cannot be written is told, and written when it can be."""
+    with opened(directory, keep_secrets=True) as state:
+        state.save([document("a"), document("s", kind="Secret")], [])
+    said = with_full_disk(
+        f"""
+state = State.open(directory, [], keep_secrets={keep_secrets})
+print([one.key.name for one in state.load()], [one.code for one in state.problems])
+problem = state.save([Accepted(Key("VirtualService", "default", "b"), "x.yaml", 1, "")], [])
+print(problem.code)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(state.save([], []))
+""",
+        str(directory),
+    )
+    names = ["s", "a"] if keep_secrets else ["a"]
+    assert said.splitlines() == [f"{names} ['LEG0024']", "LEG0024", "None"]
+    with opened(directory, keep_secrets=True) as state:
+        assert [one.key.name for one in state.load()] == (["s", "a", "b"] if keep_secrets else ["a", "b"])
+
+
+def test_a_full_disk_stops_no_first_start(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    said = with_full_disk(
+        """
+try:
+    state = State.open(directory, [])
+    print(state.load(), [one.code for one in state.problems])
+except Exception as error:
+    print(type(error).__name__)
+""",
+        str(directory),
+    )
+    assert said.strip() in ("[] ['LEG0024']", "StateUnavailable")
+
+
+def test_what_is_on_a_disk_that_cannot_be_written_is_read_all_the_same(directory: Path) -> None:
+    assert rescued(directory) == ([], [])
+    with opened(directory, keep_secrets=True) as state:
+        state.save([document("a"), document("s", kind="Secret")], [])
+        assert rescued(directory) == ([document("a")], [])  # from the log that is not yet in the database
+    assert rescued(directory, keep_secrets=True) == ([document("s", kind="Secret"), document("a")], [])
+    (directory / DATABASE).write_bytes(b"not a database")
+    rows, problems = rescued(directory)
+    assert (rows, [(one.code, one.file) for one in problems]) == ([], [("LEG0023", str(directory / DATABASE))])
+    assert (directory / DATABASE).read_bytes() == b"not a database"
 
 
 def test_a_database_that_is_read_only_or_removed_is_told(directory: Path) -> None:

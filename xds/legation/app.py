@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -121,6 +121,7 @@ class App:
         self._hourly: asyncio.TimerHandle | None = None
         self._channel = Opened(Access())
         self._state: state.State | None = None
+        self._disk: tuple[Problem, ...] = ()
         self._writer = ThreadPoolExecutor(1, "legation-state")
         self._writing: Future[None] | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -199,21 +200,32 @@ class App:
         if self.settings.state is None:
             return []
         watched = [Path(root) for root in self.settings.sources if root != "-"]
-        self._state = state.State.open(self.settings.state, watched, keep_secrets=self.settings.keep_secrets)
+        try:
+            self._state = state.State.open(self.settings.state, watched, keep_secrets=self.settings.keep_secrets)
+            rows = self._state.load()
+        except state.StateUnavailable as error:
+            return self._without_state(self.settings.state, error.problem)
         stack.callback(self._state.close)
         memory = Served(self._state.directory, self._later, self._told_soon)
         stack.callback(memory.close)
         stack.callback(self._writer.shutdown)
         self.fleet.memory = memory
-        restored, rows = [], self._state.load()
+        self._disk = tuple(problem for problem in self._state.problems if problem.code == state.NOT_SAVED)
         for problem in self._state.problems:
+            if problem not in self._disk:
+                self._told(problem, True)
+        return _restored(rows)
+
+    def _without_state(self, directory: Path, why: Problem) -> list[Version]:
+        """What is accepted is kept in memory only; what an earlier server kept is read as far as it can be."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+        self._disk = (replace(why, message=f"{why.message}; what is accepted is not kept, a restart may not know it"),)
+        rows, problems = state.rescued(directory, keep_secrets=self.settings.keep_secrets)
+        for problem in problems:
             self._told(problem, True)
-        for row in rows:
-            document = documents.restore(row.file, row.line, row.text)
-            item = decode(document)[0] if document is not None else None
-            if document is not None and item is not None:
-                restored.append(Version(document, item))
-        return restored
+        return _restored(rows)
 
     # -- changes --
 
@@ -314,8 +326,11 @@ class App:
 
     def _save(self, to: state.State, rows: list[state.Accepted], removed: tuple[Key, ...]) -> None:
         problem = to.save(rows, removed)
-        if problem is not None:
-            log.error("%s", problem)
+        self._loop.call_soon_threadsafe(self._saved, problem)
+
+    def _saved(self, problem: Problem | None) -> None:
+        self._disk = (problem,) if problem is not None else ()
+        self._report_soon()
 
     def _later(self, work: Callable[[], None]) -> None:
         """Runs what waits for the disk beside the event loop, one after the other."""
@@ -377,7 +392,7 @@ class App:
 
     def problems(self) -> list[Problem]:
         found = [*self._tree_problems, *self.admission.problems(), *self.fleet.problems()]
-        found += self._channel.access.problems
+        found += [*self._disk, *self._channel.access.problems]
         if (expires := self._channel.expires) is not None:
             found += pipeline.channel_expiring(*expires, time())
         recall, scopes = self.fleet.recall, self.fleet.scopes
@@ -438,6 +453,16 @@ def _log(problem: Problem, is_new: bool) -> None:
         return
     levels = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
     say(levels[problem.severity], "problem", str(problem), problem=problem.as_json())
+
+
+def _restored(rows: Iterable[state.Accepted]) -> list[Version]:
+    restored = []
+    for row in rows:
+        document = documents.restore(row.file, row.line, row.text)
+        item = decode(document)[0] if document is not None else None
+        if document is not None and item is not None:
+            restored.append(Version(document, item))
+    return restored
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -18,6 +18,7 @@ from legation.app import App, Refused, Settings
 from legation.cli import interrupts, tour
 from legation.cli.flags import option, paint
 from legation.cli.options import address, existing, hooks, is_local, logs, mesh_config
+from legation.cli.serve import kept_in
 from legation.hooks import Hook
 from legation.ingest import state
 from legation.local import workloads
@@ -105,7 +106,7 @@ def run(
         raise click.UsageError(f"{http[0]} is beyond this machine, and what run starts is for this one")
     if http is not None and not workloads.is_free(*http):
         http = (http[0], 0)
-    kept = None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory((directory,))
+    kept = kept_in(state_dir, (directory,))
     with tempfile.TemporaryDirectory(prefix="legation-") as folder:
         socket = f"unix:{folder}/xds"
         settings = Settings(

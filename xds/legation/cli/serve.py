@@ -95,7 +95,7 @@ def serve(
         xds=xds,
         secure=secure,
         http=http,
-        state=None if state_dir == "none" else Path(state_dir) if state_dir else state.default_directory(directories),
+        state=kept_in(state_dir, directories),
         keep_secrets=state_dir is not None,
         mesh=mesh(deployments),
         allow_empty=allow_empty,
@@ -116,6 +116,17 @@ def serve(
     except (OSError, state.StateError, Unfit) as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(1)
+
+
+def kept_in(written: str | None, directories: tuple[str, ...]) -> Path | None:
+    """`--state-dir`: a directory, `none`, or the one that is the same for the same DIRECTORIES, if there is a home."""
+    if written is not None:
+        return None if written == "none" else Path(written)
+    try:
+        return state.default_directory(directories)
+    except state.StateUnavailable as error:
+        click.echo(paint(error.problem), err=True)
+        return None
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,29 +1,40 @@
 """Accepted versions on disk, so that a restarted server serves what the last one served, whatever the files say now.
 
 One SQLite file in a directory that nobody else may read, one row per document. A database that cannot be trusted is set
-aside and a new one begun: it never stops a start.
+aside and a new one begun: it never stops a start. Nor does a disk that is full or read-only: what is there is read, what
+cannot be written is told and written when it can be.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from legation.ingest.state_directory import StateError, default_directory, in_use, take, unusable
+from legation.ingest.state_directory import (
+    StateError,
+    StateUnavailable,
+    default_directory,
+    in_use,
+    take,
+    unusable,
+)
 from legation.ingest.walk import shown
 from legation.model.meta import Key
 from legation.problems import Problem, Severity
 
-__all__ = ["Accepted", "State", "StateError", "default_directory"]
+__all__ = ["NOT_SAVED", "Accepted", "State", "StateError", "StateUnavailable", "default_directory", "rescued"]
 
 DATABASE: Final = "state.sqlite"
 
@@ -88,6 +99,7 @@ class State:
         # What could not be saved goes with the next save: None stands for a removal.
         self._owed: dict[Key, Accepted | None] = {}
         self._owed_notes: dict[str, str | None] = {}
+        self._is_prepared = False
         self._database = self._connected()
 
     @classmethod
@@ -95,8 +107,8 @@ class State:
         """Takes the directory, which is made if need be, or must be empty or a state directory.
 
         Secrets are kept in it only if `keep_secrets`; otherwise those of an earlier server are removed. Raises
-        StateError if it is in use by another server, belongs to another user, holds other things, lies inside a
-        watched DIR, or cannot be written.
+        StateError if it is in use by another server, belongs to another user, holds other things, or lies inside a
+        watched DIR; StateUnavailable if the disk does not let it be one.
         """
         lock = take(directory, watched)
         try:
@@ -108,7 +120,7 @@ class State:
     def load(self) -> list[Accepted]:
         """All accepted versions, by kind, namespace and name. A row that decayed is left out and told in `problems`.
 
-        Raises StateError if the disk fails: then nothing is known, which is not the same as nothing.
+        Raises StateUnavailable if the disk fails: then nothing is known, which is not the same as nothing.
         """
         with self._one_at_a_time:
             rows: list[tuple[bytes, ...]] = []
@@ -129,7 +141,7 @@ class State:
                 decayed += 1
                 continue
             if accepted.digest == digest:
-                loaded.append(accepted)
+                loaded += [accepted] if self._keeps(accepted.key) else []
             else:
                 decayed += 1
         if decayed:
@@ -178,9 +190,15 @@ class State:
             self._lock = -1
 
     def _rows(self) -> list[tuple[bytes, ...]]:
+        if self._is_blank():
+            return []
         return self._database.execute(
             "select kind, namespace, name, file, text, line, digest from accepted order by kind, namespace, name"
         ).fetchall()
+
+    def _is_blank(self) -> bool:
+        """Whether it could not even be begun."""
+        return not self._is_prepared and not _count(self._database)
 
     def _pay(self) -> Problem | None:
         """Writes all that is owed in one transaction."""
@@ -189,6 +207,8 @@ class State:
         try:
             if os.stat(self._path).st_ino != self._inode:
                 raise FileNotFoundError
+            if not self._is_prepared:
+                self._prepare(self._database)
             rows = [(*a.key, a.file, a.line, a.text, a.digest) for a in put]
             with _transaction(self._database):
                 self._database.executemany(
@@ -227,7 +247,7 @@ class State:
         try:
             return self._connect()
         except sqlite3.Error as error:
-            raise StateError(unusable(self.directory, str(error))) from error
+            raise StateUnavailable(unusable(self.directory, str(error))) from error
 
     def _connect(self) -> sqlite3.Connection:
         """A database that is sound and of this format. Raises sqlite3.Error for any other."""
@@ -239,7 +259,9 @@ class State:
             status = os.fstat(descriptor)
             os.close(descriptor)
         except OSError as error:
-            raise sqlite3.DatabaseError(f"{error.strerror}") from error
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # something else is in its place
+                raise sqlite3.DatabaseError(f"{error.strerror}") from error
+            raise StateUnavailable(unusable(self.directory, error.strerror or str(error))) from error
         if not stat.S_ISREG(status.st_mode):
             raise sqlite3.DatabaseError("it is no regular file")
         if not fresh and status.st_size == 0:
@@ -252,28 +274,41 @@ class State:
             database.execute("pragma locking_mode = exclusive")
             database.execute("pragma secure_delete = on")
             self._check(database)
-            database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = full")
-            with _transaction(database):
-                for statement in _TABLES.split(";"):
-                    database.execute(statement)
-                database.execute(f"pragma application_id = {_APPLICATION}")
-                database.execute(f"pragma user_version = {_FORMAT}")
-                if not self._keep_secrets:
-                    database.execute("delete from accepted where kind = 'Secret'")
-            # A database with our marks and other columns is none of ours.
-            database.execute("select kind, namespace, name, file, text, line, digest from accepted limit 1").fetchall()
-            database.execute("select key, value from notes limit 1").fetchall()
+            try:
+                self._prepare(database)
+            except sqlite3.Error as error:
+                if not _cannot_write(error):
+                    raise
+                self.problems.append(self._not_saved(str(error)))
+            if _count(database):
+                # A database with our marks and other columns is none of ours.
+                database.execute(
+                    "select kind, namespace, name, file, text, line, digest from accepted limit 1"
+                ).fetchall()
+                database.execute("select key, value from notes limit 1").fetchall()
         except BaseException:
             database.close()
             raise
         return database
 
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Makes what is missing, and removes what is not to be kept."""
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = full")
+        with _transaction(database):
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            database.execute(f"pragma application_id = {_APPLICATION}")
+            database.execute(f"pragma user_version = {_FORMAT}")
+            if not self._keep_secrets:
+                database.execute("delete from accepted where kind = 'Secret'")
+        self._is_prepared = True
+
     @staticmethod
     def _check(database: sqlite3.Connection) -> None:
         ((application,),) = database.execute("pragma application_id")
         ((written,),) = database.execute("pragma user_version")
-        ((objects,),) = database.execute("select count(*) from sqlite_schema")
+        objects = _count(database)
         if objects and application != _APPLICATION:
             raise sqlite3.DatabaseError("it is another program's")
         if objects and written != _FORMAT:
@@ -290,7 +325,7 @@ class State:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StateError(in_use(self.directory, "another program")) from error
         if code in _OUTER:
-            raise StateError(unusable(self.directory, str(error))) from error
+            raise StateUnavailable(unusable(self.directory, str(error))) from error
 
     def _set_aside(self, why: Exception) -> None:
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -305,7 +340,7 @@ class State:
             with suppress(FileNotFoundError):
                 os.unlink(f"{self._path}-shm")
         except OSError as error:
-            raise StateError(unusable(self.directory, error.strerror or str(error))) from error
+            raise StateUnavailable(unusable(self.directory, error.strerror or str(error))) from error
         self.problems.append(
             Problem(
                 Severity.ERROR,
@@ -318,6 +353,47 @@ class State:
             for more in ("", "-wal", "-journal"):
                 with suppress(OSError):
                     os.unlink(f"{old}{more}")
+
+
+def rescued(directory: Path, *, keep_secrets: bool = False) -> tuple[list[Accepted], list[Problem]]:
+    """What can be read of a state directory that cannot be used (a read-only file system, say), and what was wrong with it.
+
+    From a copy, since SQLite writes even to read. Never raises: what cannot be had is not there.
+    """
+    with suppress(OSError, StateError), TemporaryDirectory(prefix="legation-state-") as beside:
+        if os.stat(directory).st_uid != os.geteuid():
+            return [], []
+        for name in (DATABASE, f"{DATABASE}-wal"):
+            with suppress(FileNotFoundError):
+                if stat.S_ISREG(os.lstat(directory / name).st_mode):
+                    shutil.copyfile(directory / name, Path(beside, name))
+        copy = State(Path(beside), -1, keep_secrets=keep_secrets)
+        try:
+            return copy.load(), [replace(one, file=shown(str(directory / DATABASE))) for one in copy.problems]
+        finally:
+            copy.close()
+    return [], []
+
+
+# What a failing disk says of writing, beside being full or read-only.
+_WRITING: Final = {
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_DELETE,
+}
+
+
+def _cannot_write(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in _WRITING or code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+
+
+def _count(database: sqlite3.Connection) -> int:
+    """The tables and indexes that it has."""
+    ((objects,),) = database.execute("select count(*) from sqlite_schema")
+    return int(objects)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -29,10 +31,14 @@ class StateError(Exception):
         self.problem = problem
 
 
+class StateUnavailable(StateError):
+    """The disk does not let us: full, read-only, failing. No reason not to start."""
+
+
 def default_directory(roots: Sequence[str | Path]) -> Path:
     """`$XDG_STATE_HOME/legation/<hash of the absolute DIRs>`: the same for the same DIRs in any order.
 
-    Raises StateError where there is neither XDG_STATE_HOME nor a home.
+    Raises StateUnavailable where there is neither XDG_STATE_HOME nor a home.
     """
     base = os.environ.get("XDG_STATE_HOME", "")
     try:
@@ -42,7 +48,7 @@ def default_directory(roots: Sequence[str | Path]) -> Path:
         places = sorted({os.path.abspath(root) for root in roots})
     except (RuntimeError, OSError) as error:  # no home, or no working directory
         why = f"there is no place for the state: {error}"
-        raise StateError(Problem(Severity.ERROR, UNUSABLE, why, hint="name one: --state-dir")) from error
+        raise StateUnavailable(Problem(Severity.ERROR, UNUSABLE, why, hint="name one: --state-dir")) from error
     digest = sha256(b"\0".join(map(os.fsencode, places))).hexdigest()
     return Path(base) / "legation" / digest[:16]
 
@@ -50,7 +56,8 @@ def default_directory(roots: Sequence[str | Path]) -> Path:
 def take(directory: Path, watched: Sequence[Path]) -> int:
     """Makes the directory, or makes sure that it is ours alone, and locks it: the descriptor that holds the lock.
 
-    The kernel releases it when the process ends, however it ends. Raises StateError.
+    The kernel releases it when the process ends, however it ends. Raises StateError; StateUnavailable where the disk is to
+    blame.
     """
     real = os.path.realpath(directory)
     for root in watched:
@@ -60,7 +67,9 @@ def take(directory: Path, watched: Sequence[Path]) -> int:
         _make_private(directory)
         return _locked(directory)
     except OSError as error:
-        raise StateError(unusable(directory, error.strerror or str(error))) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP):  # something else is in its place
+            raise StateError(unusable(directory, error.strerror or str(error))) from error
+        raise StateUnavailable(unusable(directory, error.strerror or str(error))) from error
 
 
 def _make_private(directory: Path) -> None:
@@ -86,8 +95,9 @@ def _locked(directory: Path) -> int:
     try:
         os.fchmod(lock, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk; it only says who holds it
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError as error:
         process = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
         os.close(lock)
