@@ -149,23 +149,39 @@ def _chain(config: Config, of: Call) -> Message | None:
     """The filter chain that Envoy takes: by the address that was called, the name that is asked for (exact before the
     longest wildcard before any), the transport, what is offered to speak.
     """
-    for listener in config.listeners:
-        socket = listener["address"].get("socket_address", {})
-        is_here = socket.get("port_value") == of.port and (not of.address or socket["address"] == of.address)
-        if listener["name"] == "virtualInbound" if of.arrives else is_here:
-            chains = list(listener["filter_chains"])
-            inspectors = {one["name"]: one for one in listener.get("listener_filters", ())}
-            inspects = inspectors.keys()
-            offered = [*of.alpn, *_found_out(inspectors.get("envoy.filters.listener.http_inspector"), of)]
-            called = of.port if "envoy.filters.listener.original_dst" in inspects else 0
-            chains = _best(chains, "destination_port", lambda found, called=called: found == called)
-            named = of.asks_for if of.is_tls and "envoy.filters.listener.tls_inspector" in inspects else ""
-            chains = _best(chains, "prefix_ranges", lambda found: _rank_of_address(found, of.called))
-            chains = _best(chains, "server_names", lambda found, named=named: _rank_of_name(found, named))
-            chains = _best(chains, "transport_protocol", lambda found: of.is_tls != (found == "raw_buffer"))
-            chains = _best(chains, "application_protocols", lambda found, offered=offered: bool({*found} & {*offered}))
-            return chains[0] if chains else None
-    return None
+    listener = _listener(config, of)
+    if listener is None:
+        return None
+    chains = list(listener["filter_chains"])
+    inspectors = {one["name"]: one for one in listener.get("listener_filters", ())}
+    inspects = inspectors.keys()
+    offered = [*of.alpn, *_found_out(inspectors.get("envoy.filters.listener.http_inspector"), of)]
+    told = listener.get("use_original_dst") or "envoy.filters.listener.original_dst" in inspects
+    called = of.port if told else 0
+    chains = _best(chains, "destination_port", lambda found: found == called)
+    named = of.asks_for if of.is_tls and "envoy.filters.listener.tls_inspector" in inspects else ""
+    chains = _best(chains, "prefix_ranges", lambda found: _rank_of_address(found, of.called))
+    chains = _best(chains, "server_names", lambda found: _rank_of_name(found, named))
+    chains = _best(chains, "transport_protocol", lambda found: of.is_tls != (found == "raw_buffer"))
+    chains = _best(chains, "application_protocols", lambda found: bool({*found} & {*offered}))
+    return chains[0] if chains else listener.get("default_filter_chain")
+
+
+def _listener(config: Config, of: Call) -> Message | None:
+    """The listener that has a connection: of those with the port, one with the address; where traffic is redirected, the
+    one for every address, else the one to which it is redirected.
+    """
+    if of.arrives:
+        return next((one for one in config.listeners if one["name"] == "virtualInbound"), None)
+    redirected = next((one for one in config.listeners if one.get("use_original_dst")), None)
+    by_address = {
+        one["address"]["socket_address"]["address"]: one
+        for one in config.listeners
+        if one["address"].get("socket_address", {}).get("port_value") == of.port
+    }
+    if redirected is None:
+        return by_address.get(of.address) if of.address else next(iter(by_address.values()), None)
+    return by_address.get(of.address or of.called) or by_address.get("0.0.0.0") or redirected
 
 
 def _found_out(inspector: Message | None, of: Call) -> tuple[str, ...]:
@@ -355,6 +371,8 @@ def _no_answer(config: Config, name: str) -> str:
         assignment = next((found for found in config.endpoints if found["cluster_name"] == name), None)
         if assignment is None:
             raise Unknown(f"no load assignment {name}: Envoy would wait for ever")
+    elif cluster.get("type") == "STATIC" and "load_assignment" not in cluster:
+        return "no endpoint"
     elif cluster.get("type") == "ORIGINAL_DST" or "load_assignment" not in cluster:
         return ""  # whoever was called, or (dynamic forward proxy) whoever the host is
     else:

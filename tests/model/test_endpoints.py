@@ -5,6 +5,7 @@ from __future__ import annotations
 from legation.model import endpoints, services
 from legation.model.proxy import Locality
 from legation.model.recall import Recall
+from legation.model.sidecars import Viewer
 from legation.model.world import Mesh
 from worlds import world
 
@@ -123,7 +124,7 @@ spec:
 def test_names_are_looked_up_and_sockets_are_not() -> None:
     def by_dns(*texts: str) -> bool:
         recall = Recall(world(*texts))
-        of = recall.ask(services.service, HOST, "default")
+        of = recall.ask(services.service, HOST, Viewer("default"))
         assert of is not None
         return recall.ask(endpoints.found_by_dns, of, 80)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from legation.model import routing, servers
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Recall
+from legation.model.sidecars import Viewer
 from worlds import world
 
 
@@ -30,7 +31,7 @@ HOST = "a.default.svc.cluster.local"
 
 
 def ruling(*texts: str, host: str = HOST, client: str = "default") -> list[str]:
-    return [item.key.name for item in Recall(world(*texts)).ask(routing.in_mesh, host, client)]
+    return [item.key.name for item in Recall(world(*texts)).ask(routing.in_mesh, host, Viewer(client))]
 
 
 def test_the_oldest_goes_first() -> None:
@@ -63,7 +64,7 @@ def test_short_hosts_are_of_the_rules_namespace() -> None:
 
 
 def alone(*texts: str, host: str, client: str = "default") -> set[int]:
-    return set(Recall(world(*texts)).ask(routing.ports_alone, host, client))
+    return set(Recall(world(*texts)).ask(routing.ports_alone, host, Viewer(client)))
 
 
 def test_a_host_that_no_service_has_is_ruled_on_port_80_and_beside_services() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from legation.model import services
+from legation.model import protocols, services
+from legation.model.protocols import Protocol
 from legation.model.recall import Recall
-from legation.model.services import Protocol
+from legation.model.sidecars import Viewer
 from worlds import world
 
 
@@ -44,7 +45,7 @@ from worlds import world
     ],
 )
 def test_the_protocol_is_in_the_name(name: str, number: int, protocol: Protocol) -> None:
-    assert services.protocol_of_name(name, number) is protocol
+    assert protocols.of_name(name, number) is protocol
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_the_protocol_is_in_the_name(name: str, number: int, protocol: Protocol)
     ],
 )
 def test_an_entry_says_its_protocol_outright(field: str, protocol: Protocol) -> None:
-    assert services.protocol_of_field(field) is protocol
+    assert protocols.of_field(field) is protocol
 
 
 def test_which_protocols_are_routed_and_which_need_http2() -> None:
@@ -115,7 +116,7 @@ def entry(name: str, namespace: str, year: int, export: str = "*") -> str:
 
 
 def who(client: str, *texts: str) -> str:
-    found = Recall(world(*texts)).ask(services.service, HOST, client)
+    found = Recall(world(*texts)).ask(services.service, HOST, Viewer(client))
     return f"{found.origins[0].kind} {found.namespace}" if found else "nobody"
 
 
@@ -136,7 +137,7 @@ def test_a_definition_that_is_not_seen_hides_nothing() -> None:
 
 
 def test_names_below_the_domain_have_short_forms() -> None:
-    found = Recall(world(SERVICE.replace("<export>", "*"))).ask(services.service, HOST, "prod")
+    found = Recall(world(SERVICE.replace("<export>", "*"))).ask(services.service, HOST, Viewer("prod"))
     assert found is not None
     long = (HOST, HOST + ".")
     assert services.short_names(found, "prod", "cluster.local") == (*long, "shop", "shop.prod.svc", "shop.prod")

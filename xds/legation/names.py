@@ -15,6 +15,14 @@ INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster"
 """Where calls to a workload go that no service and no Sidecar names."""
 VIRTUAL_INBOUND = "virtualInbound"
 """The listener to which calls to a workload are redirected."""
+BY_HOST_CLUSTER = "allow_any_dynamic_dns"
+"""Calls to hosts that nobody knows: the host of each is looked up."""
+VIRTUAL_OUTBOUND = "virtualOutbound"
+"""The listener to which the kernel redirects what a workload calls."""
+HTTP_PROXY_ROUTE = "http_proxy"
+"""The RouteConfiguration of the mesh's forward proxy: every service, on every port."""
+ALLOW_ANY = "allow_any"
+BLOCK_ALL = "block_all"
 MESH_GATEWAY = "mesh"
 """The word in VirtualService.gateways that means: every sidecar."""
 
@@ -113,6 +121,11 @@ def gateway_https_route(port: int, port_name: str, gateway: str, bind: str = "")
 def sidecar_http_route(port: int) -> str:
     """The RouteConfiguration of all HTTP services of a port: `9080`."""
     return str(port)
+
+
+def sniffed_http_route(host: str, port: int) -> str:
+    """The RouteConfiguration of one service whose port may carry HTTP: `reviews.default.svc.cluster.local:8080`."""
+    return f"{host}:{port}"
 
 
 def virtual_host(host: str, port: int) -> str:

@@ -24,13 +24,12 @@ from legation.ingest import state
 from legation.local import workloads
 from legation.local.certificates import StandInCertificates
 from legation.local.envoy import Envoy, EnvoyDied, EnvoyMissing
-from legation.model import instances, servers
+from legation.model import instances, outlets, servers
 from legation.model.proxy import GATEWAY_LABELS, Capture, Labels, Proxy, Role, labels
 from legation.model.recall import Recall
 from legation.model.values import is_label
 from legation.model.world import World
 from legation.problems import Problem
-from legation.render import routes
 
 Tell: TypeAlias = Callable[[Problem, bool], None]
 
@@ -215,7 +214,7 @@ def _placed(local: Local, world: World, taken: set[int]) -> Local:
     if local.role is Role.GATEWAY:
         written = sorted({server.number for server in recall.ask(servers.servers, scope)} - {0})
     else:
-        written = list(recall.ask(routes.sidecar_ports, scope))
+        written = list(recall.ask(outlets.ports, scope))
     port_map: dict[int, int] = {}
     for port in written:
         wish = {80: 8080, 443: 8443}.get(port, port + 8000 if port < 1024 else port)

@@ -15,6 +15,7 @@ from legation.model.meta import Object
 from legation.model.proxy import Labels, Role
 from legation.model.recall import Recall
 from legation.model.servers import Handling
+from legation.model.sidecars import Viewer
 from legation.names import MESH_GATEWAY
 
 MOST = 8
@@ -115,7 +116,7 @@ def _request(server: Any, name: str, port: int, path: str, folder: Path) -> str:
 def _beside(app: App, proxy: Any) -> Iterator[str]:
     recall = Recall(app.admission.world)
     for host in sorted(str(name) for name in app.admission.world.names(hosts.SERVICE)):
-        service = recall.ask(services.service, host, proxy.namespace)
+        service = recall.ask(services.service, host, Viewer(proxy.namespace))
         for port in service.ports if service else ():
             if service is not None and port.protocol.is_http:
                 same = service.namespace == proxy.namespace

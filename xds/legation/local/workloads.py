@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from legation.local.stand_in import StandIn, Workload
-from legation.model import endpoints, hosts, index, services
+from legation.model import endpoints, hosts, index, protocols, services
 from legation.model.meta import Key, Object, ObjectMeta
 from legation.model.proxy import Labels, labels
 from legation.model.recall import Reader, Recall
@@ -78,7 +78,7 @@ def _of_service(reader: Reader, service: services.Service) -> Iterator[Wanted]:
 
 
 def _speaks_tls(port: services.ServicePort) -> bool:
-    return port.protocol in (services.Protocol.HTTPS, services.Protocol.TLS)
+    return port.protocol in (protocols.Protocol.HTTPS, protocols.Protocol.TLS)
 
 
 def of_gateways(world: World, running: Mapping[Labels, Callable[[int], int]]) -> list[Object]:

@@ -25,6 +25,7 @@ from legation.model import (
 from legation.model.findings import Finding, Reference
 from legation.model.meta import Key, Object
 from legation.model.recall import Each, Reader
+from legation.model.sidecars import Viewer
 from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
 
@@ -139,7 +140,7 @@ def _words(reader: Reader, item: Object, reference: Reference) -> tuple[str, str
             hint = f"did you mean {near}?" if near else "add a Service or a ServiceEntry for it"
             return f"no service has the host {host}; {what}", hint
         case "subset", (host, subset):
-            rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, item.key.namespace))
+            rule = reader.ask(rules.rule, reader.ask(rules.ruling, host, Viewer(item.key.namespace)))
             known = ", ".join(known.name for known in rule.subsets)
             hint = f"its subsets are: {known}" if known else f"write a DestinationRule for {host} with that subset"
             return f"{host} has no subset {subset}; {_loss(reference)}", hint

@@ -10,6 +10,7 @@ from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.proxy import Labels
 from legation.model.recall import Reader
+from legation.model.sidecars import Viewer
 from legation.problems import Path, Severity
 
 NOT_AT_GATEWAY = "IST0132"
@@ -63,7 +64,7 @@ def _ports(reader: Reader, item: Object) -> Iterator[Finding]:
         if destination.port is not None:
             continue
         host = services.resolve(reader, destination.host, item.key.namespace)
-        service = reader.ask(services.service, host, item.key.namespace)
+        service = reader.ask(services.service, host, Viewer(item.key.namespace))
         if service is not None and len(service.ports) > 1:
             listed = ", ".join(str(port.number) for port in service.ports)
             said = (
@@ -99,7 +100,7 @@ def _labels(reader: Reader, host: str, client: str) -> frozenset[Labels]:
     """Every combination of labels that the endpoints of a host have (a unit): it stays as it is when only more of the
     same come.
     """
-    service = reader.ask(services.service, host, client)
+    service = reader.ask(services.service, host, Viewer(client))
     if service is None:
         return frozenset()
     return frozenset(

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import gateway_analysis, hosts, index, mesh, routing, rules, servers, services, sidecar_analysis
+from legation.model import (
+    gateway_analysis,
+    hosts,
+    index,
+    mesh,
+    protocols,
+    routing,
+    rules,
+    servers,
+    services,
+    sidecar_analysis,
+)
 from legation.model.findings import Finding
 from legation.model.meta import Object
 from legation.model.recall import Reader
 from legation.model.servers import Handling
+from legation.model.sidecars import Viewer
 from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
 
@@ -78,10 +90,10 @@ def _service_entry(reader: Reader, item: Object) -> Iterator[Finding]:
 
 def _protocols(item: Object, host: str, older: list[Object]) -> Iterator[Finding]:
     for place, port in enumerate(item.spec.ports):
-        spoken = services.protocol_of_field(port.protocol)
+        spoken = protocols.of_field(port.protocol)
         for other in older:
             theirs = next((its for its in other.spec.ports if its.number == port.number), None)
-            if theirs is not None and services.protocol_of_field(theirs.protocol) != spoken:
+            if theirs is not None and protocols.of_field(theirs.protocol) != spoken:
                 said = f"{other.key} is older, and says {theirs.protocol or 'nothing'} for port {port.number} of {host}"
                 hint = "write the same `protocol` in both"
                 yield _lost(item, ("spec", "ports", place, "protocol"), OTHER_PROTOCOL, said, other, hint)
@@ -114,7 +126,9 @@ def _virtual_service(reader: Reader, item: Object) -> Iterator[Finding]:
         return
     for place, written in enumerate(item.spec.hosts):
         host = services.resolve(reader, written, item.key.namespace)
-        ruling = next((other for other in routing.by_name(reader, host, item.key.namespace) if other.spec.http), item)
+        ruling = next(
+            (other for other in routing.by_name(reader, host, Viewer(item.key.namespace)) if other.spec.http), item
+        )
         if ruling.key != item.key:
             said = f"{ruling.key} rules {host} in the mesh alone: this one has no effect for it there"
             hint = "join the two, or bind one of them to a gateway only"

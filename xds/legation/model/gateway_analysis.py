@@ -13,6 +13,7 @@ from legation.model.meta import Key, Object
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
 from legation.model.servers import Clash, Conflict, Handling, Server
+from legation.model.sidecars import Viewer
 from legation.problems import Path, Severity
 
 
@@ -74,7 +75,7 @@ def _passed_over(reader: Reader) -> Mapping[Key, tuple[Finding, ...]]:
 
 
 def _by_name(reader: Reader, server: Server, taken: dict[tuple[Any, ...], tuple[Key, Path]]) -> Iterator[Finding]:
-    for item in reader.ask(routing.bound_to, server, server.origin.namespace):
+    for item in reader.ask(routing.bound_to, server, Viewer(server.origin.namespace)):
         for number, rule in enumerate(item.spec.tls):
             for place, match in enumerate(rule.match):
                 if not _is_for_all(match, server, item.key.namespace):

@@ -208,9 +208,7 @@ class MeshConfig(Model):
     default_destination_rule_export_to: ExportTo = ()
     """Who sees DestinationRules that do not say it; `*` if left out."""
     # -- calls that leave --
-    outbound_traffic_policy: Annotated[
-        OutboundTrafficPolicy | None, NotYet("calls to hosts that nobody knows are answered 502")
-    ] = None
+    outbound_traffic_policy: OutboundTrafficPolicy | None = None
     """What becomes of calls to hosts that nobody knows; ALLOW_ANY if left out."""
     connect_timeout: Duration = timedelta(seconds=10)
     """How long connecting to an endpoint may take, unless a DestinationRule says otherwise."""
@@ -270,11 +268,11 @@ class MeshConfig(Model):
     # -- proxies --
     default_config: ProxyDefaults | None = None
     """What holds for every proxy."""
-    proxy_listen_port: Annotated[PortNumber, _NOBODY_ASKS] = 15001
+    proxy_listen_port: PortNumber = 15001
     """Where redirected calls of a workload arrive."""
     proxy_inbound_listen_port: PortNumber = 15006
     """Where redirected calls to a workload arrive."""
-    proxy_http_port: Annotated[PortOrZero, _NOBODY_ASKS] = 0
+    proxy_http_port: PortOrZero = 0
     """Where a sidecar is an HTTP proxy; nowhere if left out."""
     protocol_detection_timeout: DurationOrZero | None = None
     """How long the first bytes of a connection are waited for."""

@@ -9,10 +9,13 @@ from enum import StrEnum
 from legation.model import baseline, endpoints, localities, rules, services
 from legation.model.localities import Standpoint
 from legation.model.policies import Policy
+from legation.model.protocols import Protocol
 from legation.model.proxy import Labels
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Ruling, Selection
-from legation.model.services import Protocol, Resolution, Service, ServicePort
+from legation.model.services import Resolution, Service, ServicePort
+from legation.model.sidecars import Viewer
+from legation.names import ClusterName
 
 
 class Way(StrEnum):
@@ -34,7 +37,8 @@ class Way(StrEnum):
 class Reached:
     """One cluster, as a caller reaches it. Callers for whom this is the same share the cluster and its endpoints.
 
-    `namespace` is the one that defines the service; `seen_from` is where the caller is, if that matters.
+    `namespace` is the one that defines the service; `seen_from` is where the caller is, if that matters. `sniffed`: what
+    it speaks was found out from its first bytes, and is spoken on.
     """
 
     namespace: str
@@ -42,6 +46,7 @@ class Reached:
     selection: Selection
     way: Way
     seen_from: Standpoint | None = None
+    sniffed: bool = False
 
     @property
     def anywhere(self) -> Reached:
@@ -51,18 +56,27 @@ class Reached:
 
 def reached(reader: Reader, host: str, caller: Caller) -> Mapping[tuple[int, str], Reached]:
     """The clusters of a service for a caller, by port and subset (a unit); none of a service that is only another name,
-    and none for UDP.
+    none for UDP, and none of what a caller does not import.
     """
-    service = reader.ask(services.service, host, caller.namespace)
+    service = reader.ask(services.service, host, caller.viewer)
     if service is None or service.resolution is Resolution.ALIAS:
         return {}
-    ruling = reader.ask(rules.ruling, host, caller.namespace, caller.labels)
+    ruling = reader.ask(rules.ruling, host, caller.viewer, caller.labels)
     return {
         (port.number, subset): _reached(reader, service, port, policy, labels, ruling, caller)
         for port in service.ports
         if port.protocol is not Protocol.UDP
         for subset, labels, policy in _policies(reader, port, ruling)
     }
+
+
+def called(reader: Reader, of: ClusterName, caller: Caller) -> Reached | None:
+    """One cluster, for a caller that some rule sends there: what a rule names need not be imported."""
+    found = reader.ask(reached, of.host, caller).get((of.port, of.subset))
+    if found is None and caller.viewer.sidecar is not None:
+        anyone = replace(caller, viewer=Viewer(caller.viewer.namespace))
+        found = reader.ask(reached, of.host, anyone).get((of.port, of.subset))
+    return found
 
 
 def _policies(reader: Reader, port: ServicePort, ruling: Ruling) -> Iterator[tuple[str, Labels, Policy]]:
@@ -81,7 +95,8 @@ def _reached(
     seen_from = None
     if selection.preference is not None and way in (Way.TOLD, Way.LOOKED_UP):
         seen_from = localities.standpoint(selection.preference, caller.locality, dict(caller.labels))
-    return Reached(service.namespace, ruling, selection, way, seen_from)
+    sniffed = caller.is_redirected and port.protocol is Protocol.AUTO
+    return Reached(service.namespace, ruling, selection, way, seen_from, sniffed)
 
 
 def _way(reader: Reader, service: Service, port: int, selection: Selection, caller: Caller) -> Way:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 
-from legation.model import hosts, mesh, services
+from legation.model import hosts, mesh, services, sidecars
 from legation.model.meta import Key, Object
 from legation.model.recall import Reader
 from legation.model.servers import Server
+from legation.model.sidecars import Viewer
 from legation.names import MESH_GATEWAY
 
 
-def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
-    """The VirtualServices that rule a service for sidecars of a namespace (a unit), in order: those for the host itself,
+def in_mesh(reader: Reader, host: str, client: Viewer) -> tuple[Object, ...]:
+    """The VirtualServices that rule a service for a sidecar (a unit), in order: those for the host itself,
     else those for the longest wildcard that contains it. The first that has a route rules alone; there is no merging.
     """
     if exact := by_name(reader, host, client):
@@ -34,8 +35,19 @@ def in_mesh(reader: Reader, host: str, client: str) -> tuple[Object, ...]:
 _IN_MESH = ("bound", MESH_GATEWAY)
 
 
-def by_name(reader: Reader, host: str, client: str) -> list[Object]:
-    """The VirtualServices of the mesh that name a host, in the order in which a client's namespace asks them."""
+def about(reader: Reader, host: str, client: Viewer) -> tuple[Object, ...]:
+    """All VirtualServices of the mesh that are for a service (a unit), in order: those for the host itself, then those for
+    wildcards that contain it, the longest first. Connections ask one after the other; there is a rule or there is none.
+    """
+    patterns = [name for name in reader.names(("bound wildcard", MESH_GATEWAY)) if isinstance(name, str)]
+    fitting = sorted((one for one in patterns if hosts.contains(one, host) and one != host), key=len, reverse=True)
+    found = by_name(reader, host, client)
+    found += [item for one in fitting for item in _ordered(reader, reader.get(_IN_MESH, one), client)]
+    return tuple({item.key: item for item in found}.values())
+
+
+def by_name(reader: Reader, host: str, client: Viewer) -> list[Object]:
+    """The VirtualServices of the mesh that name a host, in the order in which a client asks them."""
     return _ordered(reader, (item for item in reader.get(_IN_MESH, host) if host in _hosts(reader, item)), client)
 
 
@@ -43,13 +55,13 @@ def _hosts(reader: Reader, item: Object) -> list[str]:
     return [services.resolve(reader, written, item.key.namespace) for written in item.spec.hosts]
 
 
-def ports_alone(reader: Reader, host: str, client: str) -> frozenset[int]:
+def ports_alone(reader: Reader, host: str, client: Viewer) -> frozenset[int]:
     """The ports on which a host that no service has is ruled for a namespace (a unit).
 
     As in Istio: on port 80, and on the ports of the services that its rule names beside it. A wildcard which contains a
     service of a port is a rule for such services there, and no name of its own.
     """
-    found = by_name(reader, host, client)
+    found = _naming(reader, host, client)
     ports = {80} if found else set()
     for item in found:
         ports |= {number for other in _hosts(reader, item) for number in _ports(reader, other, client)}
@@ -59,21 +71,30 @@ def ports_alone(reader: Reader, host: str, client: str) -> frozenset[int]:
     return frozenset(ports)
 
 
-def alone(reader: Reader, host: str, port: int, client: str) -> list[Object]:
+def alone(reader: Reader, host: str, port: int, client: Viewer) -> list[Object]:
     """The VirtualServices that rule a host which no service has, on one of its `ports_alone`, in order."""
     return [
         item
-        for item in by_name(reader, host, client)
+        for item in _naming(reader, host, client)
         if port == 80 or any(port in _ports(reader, other, client) for other in _hosts(reader, item))
     ]
 
 
-def _ports(reader: Reader, host: str, client: str) -> set[int]:
+def _naming(reader: Reader, host: str, client: Viewer) -> list[Object]:
+    """The VirtualServices that name a host which no service has; where not everything is imported, this name must be."""
+    found = by_name(reader, host, client)
+    if client.sidecar is None:
+        return found
+    entries = reader.ask(sidecars.egress, client)
+    return [item for item in found if any(entry.imports_rule(item.key.namespace, [host]) for entry in entries)]
+
+
+def _ports(reader: Reader, host: str, client: Viewer) -> set[int]:
     service = reader.ask(services.service, host, client)
     return {port.number for port in service.ports} if service is not None else set()
 
 
-def alone_by_port(reader: Reader, client: str) -> Mapping[int, frozenset[str]]:
+def alone_by_port(reader: Reader, client: Viewer) -> Mapping[int, frozenset[str]]:
     """All hosts that no service has, by the ports on which they are ruled (a unit)."""
     found: dict[int, set[str]] = {}
     for host, ports in reader.each(ports_alone, (client,), _in_no_service).items():
@@ -87,7 +108,7 @@ def _in_no_service(reader: Reader) -> frozenset[str]:
     return frozenset(name for name in names if not services.known(reader, name))
 
 
-def is_alone(reader: Reader, host: str, port: int, client: str) -> bool:
+def is_alone(reader: Reader, host: str, port: int, client: Viewer) -> bool:
     """Whether a name has rules of its own on a port, though no service has it."""
     if not reader.get(_IN_MESH, host) or services.known(reader, host):
         return False
@@ -107,7 +128,7 @@ def hosts_at_gateway(reader: Reader, of: Server) -> set[str]:
     return found
 
 
-def at_gateway(reader: Reader, of: Server, host: str, client: str) -> tuple[Object, ...]:
+def at_gateway(reader: Reader, of: Server, host: str, client: Viewer) -> tuple[Object, ...]:
     """The VirtualServices that a server asks for one of its hosts, in order; their routes are joined."""
     table, found = ("bound", of.gateway), dict[Key, Object]()
     for mine in of.hosts:
@@ -122,7 +143,7 @@ def at_gateway(reader: Reader, of: Server, host: str, client: str) -> tuple[Obje
     return tuple(_ordered(reader, found.values(), client))
 
 
-def bound_to(reader: Reader, of: Server, client: str) -> tuple[Object, ...]:
+def bound_to(reader: Reader, of: Server, client: Viewer) -> tuple[Object, ...]:
     """The VirtualServices that say something about any of a server's hosts, in order (a unit)."""
     found = {item.key: item for host in hosts_at_gateway(reader, of) for item in at_gateway(reader, of, host, client)}
     return tuple(_ordered(reader, found.values(), client))
@@ -141,14 +162,17 @@ def narrowed(asked: Iterable[str], server: Server, namespace: str) -> tuple[str,
     return ("*",) if "*" in found else tuple(found)
 
 
-def _ordered(reader: Reader, items: Iterable[Object], client: str) -> list[Object]:
-    """Those that a client's namespace sees: private, then exported to it by name, then public; oldest first in each."""
+def _ordered(reader: Reader, items: Iterable[Object], client: Viewer) -> list[Object]:
+    """Those that a client sees: private, then exported to its namespace by name, then public; oldest first in each."""
     listed: list[tuple[int, Object]] = []
+    entries = reader.ask(sidecars.egress, client) if client.sidecar is not None else ()
     for item in items:
+        if entries and not any(entry.imports_rule(item.key.namespace, _hosts(reader, item)) for entry in entries):
+            continue
         own = item.key.namespace
         exported = mesh.exported(reader, item.spec.export_to, "virtual_service")
         if not exported or "*" in exported:
             listed.append((2, item))
-        elif {"." if own == client else client, client} & set(exported):
-            listed.append((0 if own == client and len(exported) == 1 else 1, item))
+        elif {"." if own == client.namespace else client.namespace, client.namespace} & set(exported):
+            listed.append((0 if own == client.namespace and len(exported) == 1 else 1, item))
     return [item for _, item in sorted(listed, key=lambda entry: (entry[0], entry[1].age))]

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from legation.model import baseline, hosts, localities, mesh, policies, services
+from legation.model import baseline, hosts, localities, mesh, policies, services, sidecars
 from legation.model.balancing import ConsistentHashLB
 from legation.model.destination_rule import TrafficPolicy
 from legation.model.localities import Preference
 from legation.model.meta import Key, Object
 from legation.model.policies import Policy
+from legation.model.protocols import Protocol
 from legation.model.proxy import Capture, Labels, Locality, Role, Scope
 from legation.model.recall import Reader
+from legation.model.sidecars import Viewer
 from legation.names import ClusterName
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """As much of a proxy as DestinationRules look at; and whether it knows where calls wanted to go, since they were
-    redirected to it.
+    """As much of a proxy as DestinationRules look at, and what it sees of the mesh; and whether it knows where calls
+    wanted to go, since they were redirected to it.
     """
 
-    namespace: str
+    viewer: Viewer
     labels: Labels = ()
     locality: Locality = Locality()
     is_redirected: bool = False
@@ -65,16 +67,17 @@ def caller(reader: Reader, scope: Scope) -> Caller:
     """What DestinationRules may see of a scope (a unit)."""
     counted = reader.names("rule label")
     return Caller(
-        scope.namespace,
+        reader.ask(sidecars.viewer, scope),
         tuple((key, value) for key, value in scope.labels if key in counted),
         scope.locality,
         scope.role is Role.SIDECAR and scope.capture is Capture.REDIRECT,
     )
 
 
-def ruling(reader: Reader, host: str, namespace: str, labels: Labels = ()) -> Ruling:
-    """The rules that count for a host and for callers of a namespace with these labels (a unit)."""
-    service = reader.ask(services.service, host, namespace)
+def ruling(reader: Reader, host: str, viewer: Viewer, labels: Labels = ()) -> Ruling:
+    """The rules that count for a host and for callers with these labels (a unit)."""
+    namespace = viewer.namespace
+    service = reader.ask(services.service, host, viewer)
     fitting = [(pattern, item) for pattern, item in _fitting(reader, host) if _counts(reader, item, namespace, labels)]
     for place, private in _places(namespace, service.namespace if service else namespace, mesh.root(reader)):
         found = [
@@ -103,7 +106,7 @@ def rule(reader: Reader, of: Ruling) -> Rule:
 def names_subset(reader: Reader, host: str, subset: str, namespace: str) -> bool:
     """Whether some caller of a namespace has a subset of this name."""
     for selects in {_selector(item) for _, item in _fitting(reader, host) if item.key.namespace == namespace} | {()}:
-        if reader.ask(rule, reader.ask(ruling, host, namespace, selects)).subset(subset) is not None:
+        if reader.ask(rule, reader.ask(ruling, host, Viewer(namespace), selects)).subset(subset) is not None:
             return True
     return False
 
@@ -204,7 +207,7 @@ def policy(reader: Reader, of: ClusterName, by: Ruling, port: services.ServicePo
     subset = said.subset(of.subset) if of.subset else WHOLE
     if subset is None:
         return None
-    speaks_http1 = port is not None and port.protocol is services.Protocol.HTTP
+    speaks_http1 = port is not None and port.protocol is Protocol.HTTP
     return baseline.under(reader.ask(baseline.of_mesh), written(said, subset, of.port), speaks_http1)
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from legation import names
-from legation.model import hosts, services
+from legation.model import hosts, protocols
 from legation.model.gateway import ServerTLSSettings
 from legation.model.meta import Key, Object
 from legation.model.proxy import Labels, Scope
@@ -206,12 +206,12 @@ _UNREAD = {"PASSTHROUGH": Handling.PASSTHROUGH, "AUTO_PASSTHROUGH": Handling.AUT
 
 def handling(server: Any) -> Handling:
     """What becomes of the connections of a server, as it is written."""
-    protocol = services.protocol_of_field(server.port.protocol)
+    protocol = protocols.of_field(server.port.protocol)
     if protocol.is_http:
         return Handling.HTTP
     if server.tls is None:
         return Handling.TCP
-    ended = Handling.HTTPS if protocol is services.Protocol.HTTPS else Handling.TLS
+    ended = Handling.HTTPS if protocol is protocols.Protocol.HTTPS else Handling.TLS
     return _UNREAD.get(server.tls.mode, ended)
 
 

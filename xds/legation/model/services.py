@@ -6,64 +6,14 @@ Sources: Istio's "Protocol Selection" page, its ServiceEntry reference, and Kube
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from dataclasses import dataclass, replace
+from enum import Enum
 
-from legation.model import hosts, index, mesh
+from legation.model import hosts, index, mesh, protocols, sidecars
 from legation.model.meta import Key, Object
+from legation.model.protocols import Protocol
 from legation.model.recall import Reader
-
-
-class Protocol(StrEnum):
-    """What a port speaks. AUTO: nobody said."""
-
-    HTTP = "HTTP"
-    HTTP2 = "HTTP2"
-    GRPC = "GRPC"
-    GRPC_WEB = "GRPC-Web"
-    HTTPS = "HTTPS"
-    TLS = "TLS"
-    TCP = "TCP"
-    MONGO = "Mongo"
-    REDIS = "Redis"
-    MYSQL = "MySQL"
-    UDP = "UDP"
-    AUTO = ""
-
-    @property
-    def is_http(self) -> bool:
-        """Requests can be routed by their content (an undeclared port is taken to carry HTTP)."""
-        return self in _HTTP
-
-    @property
-    def is_http2(self) -> bool:
-        """The service is spoken to in HTTP/2 with prior knowledge."""
-        return self in (Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
-
-
-_HTTP = frozenset((Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB, Protocol.AUTO))
-_BY_NAME = {
-    **{protocol.value.lower(): protocol for protocol in Protocol if protocol is not Protocol.AUTO},
-    "http_proxy": Protocol.HTTP,
-    "kubernetes.io/h2c": Protocol.HTTP2,
-    "kubernetes.io/ws": Protocol.HTTP,
-    "kubernetes.io/wss": Protocol.HTTPS,
-}
-_WELL_KNOWN_TCP = frozenset((25, 53, 3306, 27017))
-
-
-def protocol_of_name(name: str, number: int = 0) -> Protocol:
-    """The protocol that a Kubernetes port declares by its appProtocol or name: `http-web` is HTTP, `web-http` nothing."""
-    name = name.lower()
-    if name.startswith("grpc-web"):
-        return Protocol.GRPC_WEB
-    found = _BY_NAME.get(name) or _BY_NAME.get(name.partition("-")[0])
-    return found or (Protocol.TCP if number in _WELL_KNOWN_TCP else Protocol.AUTO)
-
-
-def protocol_of_field(text: str) -> Protocol:
-    """The protocol that a ServiceEntry's or Gateway's port states."""
-    return _BY_NAME.get(text.lower(), Protocol.AUTO)
+from legation.model.sidecars import Egress, Viewer
 
 
 class Resolution(Enum):
@@ -127,15 +77,42 @@ class Service:
         return found
 
 
-def service(reader: Reader, host: str, client: str) -> Service | None:
-    """The service of a host, as a client's namespace sees it (a unit).
+def service(reader: Reader, host: str, client: Viewer) -> Service | None:
+    """The service of a host, as a client sees it (a unit).
 
     Of several definitions a Kubernetes Service goes first, then what the client's own namespace says, then the oldest;
-    one that the client does not see hides nothing.
+    one that the client does not see, or does not import, hides nothing.
     """
-    return next(
-        (seen for seen in definitions(reader, host, client) if visible(seen.export_to, seen.namespace, client)), None
-    )
+    own = client.namespace
+    seen = (one for one in definitions(reader, host, own) if visible(one.export_to, one.namespace, own))
+    if client.sidecar is None:
+        return next(seen, None)
+    return _imported(list(seen), reader.ask(sidecars.egress, client))
+
+
+def _imported(seen: list[Service], entries: Iterable[Egress]) -> Service | None:
+    """The first definition that some entry imports, with the ports that any entry imports of it; a Kubernetes Service
+    goes before what an earlier entry imports.
+    """
+    chosen: Service | None = None
+    ports: set[int] = set()
+    for entry in entries:
+        offered = (one for one in seen if entry.imports(one.namespace, one.host))
+        found = next((one for one in offered if _left(one, entry) or not one.ports), None)
+        if found is None:
+            continue
+        if chosen is None or (found.kubernetes and not chosen.kubernetes):
+            chosen, ports = found, set()
+        if found.namespace == chosen.namespace:
+            ports |= set(_left(found, entry))
+    if chosen is None:
+        return None
+    return replace(chosen, ports=tuple(port for port in chosen.ports if port.number in ports))
+
+
+def _left(of: Service, entry: Egress) -> list[int]:
+    """The ports of a service that an entry is for."""
+    return [port.number for port in of.ports if entry.takes(port.number)]
 
 
 def definitions(reader: Reader, host: str, client: str = "") -> Iterator[Service]:
@@ -181,7 +158,7 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
             port.name or "",
             Protocol.UDP
             if port.protocol == "UDP"
-            else protocol_of_name(port.app_protocol or port.name or "", port.port),
+            else protocols.of_name(port.app_protocol or port.name or "", port.port),
             port.target_port if port.target_port is not None else port.port,
         )
         for port in spec.ports
@@ -224,7 +201,7 @@ def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
     ports: dict[int, ServicePort] = {}
     for entry in entries:
         for port in entry.spec.ports:
-            protocol = protocol_of_field(port.protocol or "")
+            protocol = protocols.of_field(port.protocol or "")
             ports.setdefault(
                 port.number, ServicePort(port.number, port.name, protocol, port.target_port or port.number)
             )
@@ -243,13 +220,13 @@ def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
     )
 
 
-def meant(reader: Reader, host: str, client: str) -> str:
+def meant(reader: Reader, host: str, client: Viewer) -> str:
     """The host itself, or the one that it is another name for."""
     seen = reader.ask(service, host, client)
     return seen.stands_for if seen is not None and seen.resolution is Resolution.ALIAS else host
 
 
-def aliases(reader: Reader, host: str, client: str) -> Iterator[Service]:
+def aliases(reader: Reader, host: str, client: Viewer) -> Iterator[Service]:
     """The services that are other names for a host."""
     for item in reader.get(index.STANDS_FOR, host):
         seen = reader.ask(service, index.service_host(item, reader.mesh.domain), client)

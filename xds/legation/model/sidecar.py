@@ -202,8 +202,20 @@ class IstioEgressListener(Model):
     """Services, as `namespace/host`."""
 
 
+def _through(raw: Raw) -> Iterator[Finding]:
+    proxy = raw.get("egressProxy")
+    if not isinstance(proxy, dict):
+        return
+    if raw.get("mode") != "ALLOW_ANY":
+        yield Finding(("egressProxy",), "nothing goes out, so nothing goes through it", "write `mode: ALLOW_ANY`", True)
+    if not isinstance(port := proxy.get("port"), dict) or not port.get("number"):
+        yield Finding(("egressProxy",), "`port` is missing", "write {host: ..., port: {number: ...}}", True)
+
+
 class OutboundTrafficPolicy(Model):
     """What happens to calls of services that nobody knows."""
+
+    rules = (_through,)
 
     mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
     """Whether they pass."""
@@ -243,11 +255,9 @@ class Sidecar(Model):
     """The workloads that it is for; all of the namespace if left out."""
     ingress: tuple[IstioIngressListener, ...] = ()
     """Ports that the workload is called on."""
-    egress: Annotated[tuple[IstioEgressListener, ...], NotYet("sidecars import the whole mesh")] = ()
+    egress: tuple[IstioEgressListener, ...] = ()
     """What the workload may call."""
     inbound_connection_pool: InboundPoolSettings | None = None
     """Bounds of the connections to the workload."""
-    outbound_traffic_policy: Annotated[
-        OutboundTrafficPolicy | None, NotYet("calls to hosts that nobody knows are answered 502")
-    ] = None
+    outbound_traffic_policy: OutboundTrafficPolicy | None = None
     """What happens to calls of services that nobody knows."""

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from legation.model import hosts, index, mesh
+from legation.model import hosts, index, mesh, protocols
 from legation.model.meta import Key, Object
+from legation.model.protocols import Protocol
 from legation.model.proxy import Labels, Role, Scope
 from legation.model.recall import Reader
 from legation.model.sidecar import IstioEgressListener
+from legation.model.traffic import Destination
 
 
 class Viewer(NamedTuple):
@@ -83,10 +85,30 @@ class Egress:
         return self.written.port.number if self.written is not None and self.written.port is not None else None
 
     @property
+    def protocol(self) -> Protocol:
+        """What is spoken through it, if it has a port."""
+        port = self.written.port if self.written is not None else None
+        return protocols.of_field(port.protocol) if port is not None else Protocol.AUTO
+
+    @property
+    def bind(self) -> str | None:
+        """The address that is written."""
+        return self.written.bind if self.written is not None else None
+
+    @property
     def is_proxy(self) -> bool:
         """Whether it is a forward proxy: services of all ports are called through it."""
         port = self.written.port if self.written is not None else None
         return port is not None and port.protocol.upper() == "HTTP_PROXY"
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is opened at a Unix socket."""
+        return self.written is not None and (self.written.bind or "").startswith("unix:")
+
+    def takes(self, port: int) -> bool:
+        """Whether services are called through it on this port of theirs."""
+        return self.port in (None, 0, port) or self.is_proxy
 
     def imports(self, namespace: str, host: str) -> bool:
         """Whether a service of a namespace is imported."""
@@ -131,11 +153,17 @@ def _patterns(written: Iterable[str], own: str) -> Iterator[Pattern]:
             yield Pattern(own if bare == "." else bare, host.lower(), bare != namespace)
 
 
-def on_port(reader: Reader, of: Viewer, port: int) -> Viewer | None:
-    """Through which entry a viewer looks at the services of a port: its own one, else the last, if that is for all; None
-    if there is neither.
-    """
-    entries = reader.ask(egress, of)
-    own = next((one for one in entries if one.port == port), None)
-    entry = own or next((one for one in entries if one.port is None), None)
-    return of._replace(entry=entry.place) if entry is not None else None
+def outbound_policy(reader: Reader, of: Viewer) -> tuple[str, Destination | None]:
+    """What becomes of calls to hosts that nobody knows (a unit): the mode, and the service that they go through."""
+    item = document(reader, of.sidecar) if of.sidecar is not None else None
+    written = item.spec.outbound_traffic_policy if item is not None else None
+    if written is None:
+        return reader.ask(mesh.outbound_mode), None
+    return written.mode, written.egress_proxy if written.mode == "ALLOW_ANY" else None
+
+
+def entry_for(entries: Iterable[Egress], port: int) -> Egress | None:
+    """The entry for the services of a port: its own one, else the one that is for all; None if there is neither."""
+    listed = list(entries)
+    own = next((one for one in listed if one.port == port), None)
+    return own or next((one for one in listed if one.port is None), None)

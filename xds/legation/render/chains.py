@@ -40,9 +40,17 @@ class Chain:
     origins: tuple[Key, ...] = ()
 
 
-def chain(name: str, config: Message, socket: base_pb2.TransportSocket | None = None) -> bytes:
-    """The body of a Chain with one filter, and perhaps TLS around it."""
-    made = listener_pb2.FilterChain()
+def chain(
+    name: str,
+    config: Message,
+    socket: base_pb2.TransportSocket | None = None,
+    before: Iterable[tuple[str, Message]] = (),
+    called: str = "",
+) -> bytes:
+    """The body of a Chain with one filter, perhaps others before it, and perhaps TLS around it."""
+    made = listener_pb2.FilterChain(name=called)
+    for other, its in before:
+        made.filters.add(name=other).typed_config.CopyFrom(wire.pack(its))
     made.filters.add(name=name).typed_config.CopyFrom(wire.pack(config))
     if socket is not None:
         made.transport_socket.CopyFrom(socket)
@@ -74,7 +82,7 @@ def told_apart(chains: Iterable[Chain]) -> Iterator[listener_pb2.FilterChain]:
             made.filter_chain_match.prefix_ranges.add(address_prefix=address).prefix_len.value = int(size)
         if one.protocols:
             made.filter_chain_match.application_protocols.extend(one.protocols)
-        if mixed and one.plain:
+        if one.plain and (mixed or one.protocols):
             # Else TLS that asks for an unknown name would be taken for clear text, and be passed on as such.
             made.filter_chain_match.transport_protocol = "raw_buffer"
         yield made

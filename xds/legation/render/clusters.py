@@ -20,7 +20,7 @@ from legation.model.reach import Reached, Way
 from legation.model.recall import Reader
 from legation.model.rules import Caller
 from legation.render import endpoints as load_assignments
-from legation.render import order, wire
+from legation.render import fixed_clusters, order, wire
 from legation.render.draft import ClusterDraft
 from legation.render.features import dynamic_dns, proxy_defaults
 from legation.snapshot.snapshot import Resource
@@ -43,7 +43,9 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource | None:
     whom it is the same share the cluster itself.
     """
     parts = names.parse_cluster(name)
-    found = reader.ask(reach.reached, parts.host, caller).get((parts.port, parts.subset)) if parts is not None else None
+    if parts is None:
+        return reader.ask(fixed_clusters.cluster, name)
+    found = reach.called(reader, parts, caller)
     return reader.ask(_cluster, name, found.anywhere) if found is not None else None
 
 
@@ -77,6 +79,9 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
         draft.refs.add((names.ENDPOINT, name))
     for feature in order.CLUSTER:
         feature(draft)
+    if reached.sniffed and draft.http.WhichOneof("upstream_protocol_options") is None:
+        draft.http.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        draft.http.use_downstream_protocol_config.http2_protocol_options.SetInParent()
     if way is Way.BY_HOST:
         dynamic_dns.to_cluster(draft, reader)
     elif way is Way.AS_CALLED and isinstance(port.target, int) and port.target != port.number:

@@ -30,7 +30,7 @@ def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | Non
     parts = names.parse_cluster(name)
     if parts is None:
         return None
-    found = reader.ask(reach.reached, parts.host, caller).get((parts.port, parts.subset))
+    found = reach.called(reader, parts, caller)
     if found is None:
         return reader.ask(_nothing, name)
     if found.way is not Way.TOLD:

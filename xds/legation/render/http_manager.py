@@ -20,8 +20,10 @@ from legation.render.features import dynamic_dns, proxy_defaults
 FILTER = "envoy.filters.network.http_connection_manager"
 
 
-def manager(reader: Reader, scope: Scope, stat_prefix: str, route: str) -> hcm_pb2.HttpConnectionManager:
-    """The manager for a route configuration."""
+def manager(
+    reader: Reader, scope: Scope, stat_prefix: str, route: str, *, looks_up: bool = False
+) -> hcm_pb2.HttpConnectionManager:
+    """The manager for a route configuration. `looks_up`: some of its routes go to the host of the request."""
     made = _manager(stat_prefix)
     made.rds.route_config_name = route
     made.rds.config_source.CopyFrom(wire.ADS)
@@ -34,7 +36,7 @@ def manager(reader: Reader, scope: Scope, stat_prefix: str, route: str) -> hcm_p
         details.subject.CopyFrom(wrappers_pb2.BoolValue(value=True))
         details.cert = details.dns = details.uri = True
         made.server_name = "istio-envoy"
-    _finish(made, reader, scope, dynamic_dns.among(order.HTTP_FILTERS, reader))
+    _finish(made, reader, scope, dynamic_dns.among(order.HTTP_FILTERS, reader, always=looks_up))
     return made
 
 

@@ -19,6 +19,7 @@ from legation.model.proxy import Scope
 from legation.model.recall import Reader
 from legation.model.rules import Caller
 from legation.model.servers import Handling, Server
+from legation.model.sidecars import Viewer
 from legation.render import access_logs, clusters
 from legation.render.chains import Chain, chain
 from legation.render.context import RouteContext
@@ -38,13 +39,13 @@ def by_rule(
     VirtualService that has one. Rules for certain addresses that were called stand before it.
     """
     plain = server.handling is Handling.TCP
-    for item in reader.ask(routing.bound_to, server, scope.namespace):
+    for item in reader.ask(routing.bound_to, server, Viewer(scope.namespace)):
         found = False
         context = RouteContext(reader, item, server.gateway, server.number, scope, secure=not plain)
         for rule in item.spec.tcp:
-            for subnets in _called(rule.match, context):
+            for subnets in called(rule.match, context):
                 found = True
-                config, used = _proxy(rule.route, context)
+                config, used = proxied(rule.route, context)
                 body = chain(FILTER, config, socket)
                 origins = (server.origin, item.key)
                 yield Chain(body, server.names if socket else (), subnets, (), plain, refs | used, origins)
@@ -56,18 +57,18 @@ def by_rule(
         # Nobody rules it. The names stay its own all the same, and never fall to a server with a wildcard, which may
         # ask less of its clients.
         config = tcp_proxy_pb2.TcpProxy(stat_prefix=names.BLACK_HOLE_CLUSTER, cluster=names.BLACK_HOLE_CLUSTER)
-        yield Chain(chain(FILTER, _logged(reader, config), socket), server.names, refs=refs, origins=(server.origin,))
+        yield Chain(chain(FILTER, logged(reader, config), socket), server.names, refs=refs, origins=(server.origin,))
 
 
 def by_name(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
     """The chains of a server that passes TLS on unread: one for every match of a rule `tls`."""
-    for item in reader.ask(routing.bound_to, server, scope.namespace):
+    for item in reader.ask(routing.bound_to, server, Viewer(scope.namespace)):
         context = RouteContext(reader, item, server.gateway, server.number, scope, secure=True)
         for rule in item.spec.tls:
             for wanted in rule.match:
                 narrowed = routing.narrowed(wanted.sni_hosts, server, item.key.namespace)
                 if narrowed and match.is_for(wanted, context):
-                    config, used = _proxy(rule.route, context)
+                    config, used = proxied(rule.route, context)
                     body, origins = chain(FILTER, config), (server.origin, item.key)
                     yield Chain(body, narrowed, wanted.destination_subnets, (), False, used, origins)
 
@@ -80,7 +81,7 @@ def by_service(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
 
 
 def _of_service(reader: Reader, host: str, caller: Caller, origin: Key) -> tuple[Chain, ...]:
-    service = reader.ask(services.service, host, caller.namespace)
+    service = reader.ask(services.service, host, caller.viewer)
     if service is None or service.external:
         return ()
     found = []
@@ -88,13 +89,13 @@ def _of_service(reader: Reader, host: str, caller: Caller, origin: Key) -> tuple
         parts = names.parse_cluster(name)
         assert parts is not None, name
         asked = names.sni_cluster(parts.host, parts.port, parts.subset)
-        body = chain(FILTER, _logged(reader, tcp_proxy_pb2.TcpProxy(stat_prefix=asked, cluster=asked)))
+        body = chain(FILTER, logged(reader, tcp_proxy_pb2.TcpProxy(stat_prefix=asked, cluster=asked)))
         used = frozenset(((names.CLUSTER, asked),))
         found.append(Chain(body, (asked,), (), MESH_PROTOCOLS, False, used, (origin, *service.origins)))
     return tuple(found)
 
 
-def _called(matches: tuple[Any, ...], context: RouteContext) -> Iterator[tuple[str, ...]]:
+def called(matches: tuple[Any, ...], context: RouteContext) -> Iterator[tuple[str, ...]]:
     """The addresses for which a rule holds, once per match that can hold here; empty for all."""
     if not matches:
         yield ()
@@ -103,7 +104,7 @@ def _called(matches: tuple[Any, ...], context: RouteContext) -> Iterator[tuple[s
             yield wanted.destination_subnets
 
 
-def _proxy(route: tuple[Any, ...], context: RouteContext) -> tuple[tcp_proxy_pb2.TcpProxy, frozenset[Ref]]:
+def proxied(route: tuple[Any, ...], context: RouteContext) -> tuple[tcp_proxy_pb2.TcpProxy, frozenset[Ref]]:
     """One destination is named as it is, whatever its weight; of several, those with weight 0 are left out. The policy of
     the first holds for all of its connections.
     """
@@ -123,15 +124,24 @@ def _proxy(route: tuple[Any, ...], context: RouteContext) -> tuple[tcp_proxy_pb2
         used = set(shares)
     if (policy := _policy(context.reader, to[0], context.scope)) is not None:
         destination_rule.apply(made, policy)
-    return _logged(context.reader, made), frozenset((names.CLUSTER, name) for name in used)
+    return logged(context.reader, made), frozenset((names.CLUSTER, name) for name in used)
 
 
 def _policy(reader: Reader, cluster: str, scope: Scope) -> Policy | None:
     parts, caller = names.parse_cluster(cluster), reader.ask(rules.caller, scope)
     assert parts is not None, cluster
-    return rules.policy(reader, parts, reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels))
+    return rules.policy(reader, parts, reader.ask(rules.ruling, parts.host, caller.viewer, caller.labels))
 
 
-def _logged(reader: Reader, made: tcp_proxy_pb2.TcpProxy) -> tcp_proxy_pb2.TcpProxy:
+def to_cluster(reader: Reader, name: str, scope: Scope) -> tuple[tcp_proxy_pb2.TcpProxy, frozenset[Ref]]:
+    """Everything goes to one cluster, by its policy."""
+    made = tcp_proxy_pb2.TcpProxy(stat_prefix=name, cluster=name)
+    if names.parse_cluster(name) is not None and (policy := _policy(reader, name, scope)) is not None:
+        destination_rule.apply(made, policy)
+    return logged(reader, made), frozenset(((names.CLUSTER, name),))
+
+
+def logged(reader: Reader, made: tcp_proxy_pb2.TcpProxy) -> tcp_proxy_pb2.TcpProxy:
+    """The same with the mesh's log of connections."""
     made.access_log.extend(access_logs.of_mesh(reader))
     return made

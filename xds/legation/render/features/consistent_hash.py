@@ -61,7 +61,7 @@ def _of_clusters(clusters: Iterable[str], reader: Reader, scope: Scope) -> Itera
     for cluster in clusters:
         parts = names.parse_cluster(cluster)
         if parts is not None:
-            ruling = reader.ask(rules.ruling, parts.host, caller.namespace, caller.labels)
+            ruling = reader.ask(rules.ruling, parts.host, caller.viewer, caller.labels)
             matters = reader.ask(rules.tells_apart, ruling)
             written = reader.ask(rules.hashing, parts, ruling) if matters else None
             if written is not None:

@@ -11,6 +11,7 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 
 from legation import names
 from legation.model import services
+from legation.model.sidecars import Viewer
 from legation.render.context import RouteContext
 from legation.render.features import headers
 
@@ -34,7 +35,7 @@ def cluster_of(destination: Any, context: RouteContext) -> str:
     """The cluster of a destination: its port is the one that is written, else the service's only one, else the
     listener's. A destination that does not exist has a name too; Envoy answers 503 for it.
     """
-    reader, client = context.reader, context.scope.namespace
+    reader, client = context.reader, Viewer(context.scope.namespace)
     host = services.meant(reader, services.resolve(reader, destination.host, context.namespace), client)
     port = destination.port.number if destination.port is not None and destination.port.number else None
     if port is None:

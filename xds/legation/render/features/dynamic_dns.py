@@ -13,6 +13,7 @@ from envoy.config.cluster.v3 import cluster_pb2 as config_pb2
 from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2
 from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
 from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
+from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import sni_dynamic_forward_proxy_pb2 as sni_pb2
 from google.protobuf.message import Message
 
 from legation.model import index, mesh
@@ -21,6 +22,7 @@ from legation.render import wire
 from legation.render.draft import ClusterDraft
 
 FILTER: Final = "envoy.filters.http.dynamic_forward_proxy"
+BY_NAME: Final = "envoy.filters.network.sni_dynamic_forward_proxy"
 
 
 def to_cluster(draft: ClusterDraft, reader: Reader) -> None:
@@ -34,12 +36,25 @@ def to_cluster(draft: ClusterDraft, reader: Reader) -> None:
         draft.http.upstream_http_protocol_options.auto_san_validation = True
 
 
-def among(filters: Iterable[tuple[str, Message]], reader: Reader) -> list[tuple[str, Message]]:
-    """HTTP filters, with the one that waits right before the last of them, the router, if any service needs it."""
+def among(filters: Iterable[tuple[str, Message]], reader: Reader, *, always: bool = False) -> list[tuple[str, Message]]:
+    """HTTP filters, with the one that waits right before the last of them, the router, if any service
+    needs it, or `always`.
+    """
     found = list(filters)
-    if reader.names(index.BY_HOST):
+    if always or reader.names(index.BY_HOST):
         found.insert(-1, (FILTER, dynamic_forward_proxy_pb2.FilterConfig(dns_cache_config=_cache(reader))))
     return found
+
+
+def by_name(port: int, reader: Reader) -> sni_pb2.FilterConfig:
+    """The network filter that waits for the answers for the names that TLS asks for."""
+    return sni_pb2.FilterConfig(dns_cache_config=_cache(reader), port_value=port)
+
+
+def bare(made: config_pb2.Cluster, reader: Reader) -> None:
+    """A cluster of hosts that no service has."""
+    made.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
+    made.cluster_type.typed_config.CopyFrom(wire.pack(cluster_pb2.ClusterConfig(dns_cache_config=_cache(reader))))
 
 
 def _cache(reader: Reader) -> dns_cache_pb2.DnsCacheConfig:
