@@ -113,7 +113,9 @@ def call(config: Config, of: Call) -> dict[str, Any]:
     shown = _handshake(config, chain)
     if "handshake" in shown:
         return shown
-    (one,) = chain["filters"]
+    *before, one = chain["filters"]
+    if {found["name"] for found in before} - {"envoy.filters.network.sni_dynamic_forward_proxy"}:
+        raise Unknown(f"network filters: {before}")
     filter_config = one["typed_config"]
     if filter_config["@type"] == TCP_PROXY:
         return {**shown, **_passed_on(config, filter_config)}
@@ -251,7 +253,9 @@ def _passed_on(config: Config, filter_config: Message) -> dict[str, Any]:
 
 def _virtual_host(table: Message, host: str) -> Message | None:
     """Exact before the longest suffix (`*.x`) before the longest prefix (`x.*`) before `*`."""
-    host = re.sub(r":[0-9]+$", "", host).lower()
+    if table.get("ignore_port_in_host_matching"):
+        host = re.sub(r":[0-9]+$", "", host)
+    host = host.lower()
     by_domain: dict[str, Message] = {}
     for candidate in table.get("virtual_hosts", ()):
         for domain in candidate["domains"]:

@@ -325,7 +325,7 @@ metadata: {name: a}
 spec:
   egress: [{hosts: ["./*", "~b/*"], port: {number: 80, protocol: HTTP, name: a}, captureMode: NONE}]
   ingress: [{port: {number: 80, protocol: HTTP}, defaultEndpoint: "127.0.0.1:80"}]
-  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a}}
+  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.example, port: {number: 80}}}
 ---
 apiVersion: v1
 kind: Service

@@ -14,7 +14,7 @@ from legation import hooks, names
 from legation.console.metrics import Metrics
 from legation.hooks import Hook, Hooked
 from legation.journal import log, say
-from legation.model import gateway_analysis, instances
+from legation.model import gateway_analysis, instances, sidecar_analysis
 from legation.model.instances import Asked
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
@@ -304,6 +304,7 @@ class Fleet:
                 self.memory.idle(repr(scope))
             self.recall.forget(resources, scope)
             self.recall.forget(gateway_analysis.at_proxy, scope)
+            self.recall.forget(sidecar_analysis.at_proxy, scope)
             self.recall.forget(inbound.at_proxy, scope)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
-from legation.model import analysis, certificates, gateway_analysis, instances
+from legation.model import analysis, certificates, gateway_analysis, instances, sidecar_analysis
 from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Proxy, Scope
@@ -68,7 +68,8 @@ def analysed(recall: Recall, admitted: Admission, scopes: Iterable[Scope] = ()) 
 def _at_proxy(recall: Recall, scope: Scope) -> Iterable[Finding]:
     from legation.render import inbound  # noqa: PLC0415  (see compile)
 
-    return (*recall.ask(gateway_analysis.at_proxy, scope), *recall.ask(inbound.at_proxy, scope))
+    checks = (gateway_analysis.at_proxy, sidecar_analysis.at_proxy, inbound.at_proxy)
+    return [finding for check in checks for finding in recall.ask(check, scope)]
 
 
 SOON = 14 * 86400.0

@@ -8,14 +8,17 @@ from typing import Any
 from legation.model import endpoints, gateway_analysis, hosts, index, servers, services
 from legation.model.findings import Finding
 from legation.model.meta import Object
+from legation.model.protocols import Protocol
 from legation.model.proxy import Labels
 from legation.model.recall import Reader
 from legation.model.sidecars import Viewer
+from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
 
 NOT_AT_GATEWAY = "IST0132"
 WHICH_PORT = "IST0112"
 SELECTS_NOTHING = "IST0173"
+UNSPOKEN = "LEG0605"
 
 
 def of(reader: Reader, item: Object) -> Iterator[Finding]:
@@ -23,6 +26,7 @@ def of(reader: Reader, item: Object) -> Iterator[Finding]:
     if item.key.kind == "VirtualService":
         yield from _at_gateways(reader, item)
         yield from _ports(reader, item)
+        yield from _unspoken(reader, item)
     elif item.key.kind == "DestinationRule":
         yield from _subsets(reader, item)
     elif item.key.kind == "Gateway":
@@ -78,6 +82,28 @@ def _destinations(item: Object) -> Iterator[tuple[Path, Any]]:
         for number, rule in enumerate(listed):
             for place, route in enumerate(rule.route):
                 yield ("spec", field, number, "route", place, "destination"), route.destination
+
+
+def _unspoken(reader: Reader, item: Object) -> Iterator[Finding]:
+    """Rules for the mesh of which no host has a port that speaks what they are about."""
+    if MESH_GATEWAY not in index.gateways(item):
+        return
+    named = [services.resolve(reader, written, item.key.namespace) for written in item.spec.hosts]
+    seen = [reader.ask(services.service, host, Viewer(item.key.namespace)) for host in named]
+    if None in seen or not seen:
+        return
+    spoken = {port.protocol for service in seen if service is not None for port in service.ports}
+    encrypted = {Protocol.TLS, Protocol.HTTPS}
+    fitting = {
+        "http": any(protocol.is_http for protocol in spoken),
+        "tls": bool(spoken & encrypted),
+        "tcp": any(protocol is Protocol.AUTO or not protocol.is_http for protocol in spoken - encrypted),
+    }
+    for field, fits in fitting.items():
+        if getattr(item.spec, field) and not fits and spoken:
+            said = f"no port of its hosts speaks what `{field}` is about: in the mesh these rules have no effect"
+            hint = "compare with the `protocol` of the ports, or the beginning of their names"
+            yield Finding(item.key, ("spec", field), Severity.WARNING, UNSPOKEN, said, hint)
 
 
 def _subsets(reader: Reader, item: Object) -> Iterator[Finding]:

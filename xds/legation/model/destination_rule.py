@@ -16,7 +16,6 @@ from legation.model.base import (
     AnyOf,
     Finding,
     Model,
-    NotYet,
     OneOf,
     Raw,
     Unique,
@@ -115,8 +114,8 @@ class TrafficPolicy(Model):
     """How connections are encrypted."""
     port_level_settings: Annotated[tuple[PortTrafficPolicy, ...], Field(max_length=4096)] = ()
     """What holds for single ports."""
-    tunnel: Annotated[TunnelSettings | None, NotYet("connections go straight to the service")] = None
-    """Connections go through an HTTP proxy."""
+    tunnel: TunnelSettings | None = None
+    """Connections that are passed on as they are go through an HTTP proxy."""
     proxy_protocol: ProxyProtocol | None = None
     """Connections begin with a PROXY header."""
     retry_budget: RetryBudget | None = None

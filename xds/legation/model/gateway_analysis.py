@@ -118,7 +118,7 @@ _RULED = {Handling.TCP: "tcp", Handling.TLS: "tcp", Handling.PASSTHROUGH: "tls"}
 
 
 def _rules(reader: Reader, server: Server) -> bool:
-    bound = reader.ask(routing.bound_to, server, server.origin.namespace)
+    bound = reader.ask(routing.bound_to, server, Viewer(server.origin.namespace))
     rules = (rule for item in bound for rule in getattr(item.spec, _RULED[server.handling]))
     return any(match.port in (None, server.number) for rule in rules for match in rule.match or (_ANYTHING,))
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import index
+from legation.model import index, mesh, outlets, sidecars
 from legation.model.findings import Finding
-from legation.model.meta import Object
+from legation.model.meta import Key, Object
+from legation.model.outlets import Opaque, Outlet
+from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
+from legation.model.sidecars import Viewer
 from legation.problems import Path, Severity
 
 SAME_WORKLOADS = "IST0110"
 SAME_NAMESPACE = "IST0111"
 SELECTS_NOBODY = "IST0101"
+HIDDEN = "LEG0602"
+MIXED = "LEG0604"
+ONLY_SOME = "LEG0303"
 
 
 def of(reader: Reader, item: Object) -> Iterator[Finding]:
@@ -69,3 +75,87 @@ def _selected_by_both(reader: Reader, one: Object, other: Object) -> str:
 
 def _lost(item: Object, path: Path, code: str, said: str, other: Object, hint: str) -> Finding:
     return Finding(item.key, path, Severity.WARNING, code, said, hint, other.key)
+
+
+# --- for the proxies of a scope -----------------------------------------------------------------------------------
+
+
+def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
+    """What has no effect for the sidecars of a scope, or another one than it seems (a unit)."""
+    if scope.role is not Role.SIDECAR:
+        return ()
+    view = reader.ask(sidecars.viewer, scope)
+    found = [*_entries(reader, view, scope), *_unknown_hosts(reader, view, scope)]
+    for outlet in reader.ask(outlets.outlets, scope):
+        found += _outdone(reader, outlet)
+        found += _mixed(reader, outlet)
+    return tuple(found)
+
+
+def _outdone(reader: Reader, outlet: Outlet) -> Iterator[Finding]:
+    where = f"{outlet.bind}:{outlet.port}"
+    for loser, winner in outlet.lost:
+        said = f"connections to {where} are {winner.host}'s, which is older: {loser.host} is not reached there"
+        hint = "use another port; or an address of its own in `addresses`, on loopback if traffic is not redirected"
+        yield _of_port(reader, loser, HIDDEN, said, hint, winner.origins[0])
+    if outlet.table is not None and outlet.table.is_proxy and outlet.table.name and not outlet.bind.startswith("unix:"):
+        for host in sorted(reader.ask(outlets.hosts_on, outlet.port)):
+            for item in reader.get("service", host):
+                said = f"a forward proxy is at {where}: {host} is not reached there"
+                hint = "give the proxy another port"
+                yield Finding(item.key, _port(item, outlet.port), Severity.WARNING, HIDDEN, said, hint)
+
+
+def _mixed(reader: Reader, outlet: Outlet) -> Iterator[Finding]:
+    if outlet.table is None or reader.ask(mesh.setting, "protocol_detection_timeout"):
+        return
+    for share in outlet.shares:
+        if not share.named and not share.of.may_be_http:
+            said = (
+                f"HTTP is spoken on {outlet.bind}:{outlet.port} too: connections are told apart by their first bytes, "
+                "and one that waits for the service to speak first waits for ever"
+            )
+            hint = "use another port, or set `protocolDetectionTimeout` in MeshConfig"
+            yield _of_port(reader, share.of, MIXED, said, hint)
+
+
+def _of_port(reader: Reader, of: Opaque, code: str, said: str, hint: str, other: Key | None = None) -> Finding:
+    key = of.origins[0]
+    (item,) = reader.get(key.kind, (key.namespace, key.name))
+    return Finding(key, _port(item, of.port), Severity.WARNING, code, said, hint, other)
+
+
+def _port(item: Object, number: int) -> Path:
+    written = item.spec.spec.ports if item.key.kind == "Service" else item.spec.ports
+    of_it = [port.port if item.key.kind == "Service" else port.number for port in written]
+    return ("spec", "ports", of_it.index(number)) if number in of_it else ("spec", "ports")
+
+
+def _entries(reader: Reader, view: Viewer, scope: Scope) -> Iterator[Finding]:
+    """Entries of a Sidecar through which nothing goes here."""
+    for entry in reader.ask(sidecars.egress, view):
+        if view.sidecar is None or entry.written is None or entry.place is None:
+            continue
+        path: Path = ("spec", "egress", entry.place)
+        if scope.capture is Capture.NONE and entry.written.capture_mode == "IPTABLES":
+            said = "the traffic of proxies with capture mode NONE is not redirected: nothing goes through this entry"
+            at: Path = (*path, "captureMode")
+            yield Finding(view.sidecar, at, Severity.WARNING, ONLY_SOME, said, "leave `captureMode` out, or write NONE")
+        if entry.is_socket and not entry.protocol.is_http:
+            said = "at a Unix socket only HTTP can be told apart: nothing goes through this entry"
+            yield Finding(view.sidecar, (*path, "port", "protocol"), Severity.WARNING, "LEG0301", said, "write HTTP")
+
+
+def _unknown_hosts(reader: Reader, view: Viewer, scope: Scope) -> Iterator[Finding]:
+    """ALLOW_ANY that is written, where nobody can tell where a call wanted to go."""
+    mode, proxy = reader.ask(sidecars.outbound_policy, view)
+    if scope.capture is Capture.REDIRECT or mode != "ALLOW_ANY" or proxy is not None:
+        return
+    own = sidecars.document(reader, view.sidecar) if view.sidecar is not None else None
+    of_mesh = next(iter(mesh.documents(reader)), None)
+    at = next((one for one in (own, of_mesh) if one is not None and one.spec.outbound_traffic_policy is not None), None)
+    if at is not None and not reader.ask(mesh.setting, "proxy_http_port"):
+        said = "without redirection nobody can tell where an unknown host is: calls to it are answered 502"
+        hint = "set `proxyHttpPort` in MeshConfig and call through that proxy"
+        path = ("spec", "outboundTrafficPolicy", "mode")
+        yield Finding(at.key, path, Severity.WARNING, ONLY_SOME, said, hint)
