@@ -132,7 +132,6 @@ def _answer(config: Config, manager: Message, of: Call) -> dict[str, Any]:
         table = next((table for table in config.routes if table["name"] == name), None)
         if table is None:
             raise Unknown(f"no route configuration {name}: the listener would wait for ever")
-        assert table["ignore_port_in_host_matching"] is True
     host = _virtual_host(table, of.host)
     if host is None:
         return {"status": 404}

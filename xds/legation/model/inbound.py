@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from legation import names
-from legation.model import baseline, hosts, instances, mesh, rules, services, sidecars
+from legation.model import baseline, hosts, instances, mesh, protocols, rules, sidecars
 from legation.model.connections import ConnectionPoolSettings, HTTPSettings
 from legation.model.findings import Finding
 from legation.model.gateway import ServerTLSSettings
 from legation.model.instances import Instance
 from legation.model.meta import Key, Object
 from legation.model.policies import Policy
+from legation.model.protocols import Protocol
 from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
-from legation.model.services import Protocol
 from legation.model.sidecar import IstioIngressListener
 from legation.names import ClusterName
 from legation.problems import Path, Severity
@@ -157,7 +157,7 @@ def _of_entry(
 
 
 def _spoken(written: IstioIngressListener, ends_tls: bool) -> Protocol:
-    protocol = services.protocol_of_field(written.port.protocol)
+    protocol = protocols.of_field(written.port.protocol)
     if protocol is Protocol.HTTPS:
         return Protocol.HTTP if ends_tls else Protocol.TLS
     return Protocol.TCP if protocol is Protocol.TLS and ends_tls else protocol
@@ -195,7 +195,7 @@ def _bounded(reader: Reader, scope: Scope, made: Inbound, pool: ConnectionPoolSe
     origins: tuple[Key, ...] = ()
     if pool is None and made.instance is not None:
         caller, host = reader.ask(rules.caller, scope), made.instance.service.host
-        ruling = reader.ask(rules.ruling, host, caller.namespace, caller.labels)
+        ruling = reader.ask(rules.ruling, host, caller.viewer, caller.labels)
         of = ClusterName("inbound", made.instance.port.number, "", host)
         said, origins = rules.policy(reader, of, ruling) or said, ruling
     else:

@@ -14,9 +14,10 @@ from typing import Any
 
 from legation.model import endpoints, hosts, index, services
 from legation.model.meta import Object
+from legation.model.protocols import Protocol
 from legation.model.proxy import Capture, Proxy, Role, Scope, Workload, labels
 from legation.model.recall import Reader
-from legation.model.services import Protocol, Service, ServicePort
+from legation.model.services import Service, ServicePort
 from legation.model.world import World
 
 KINDS = ("Pod", "WorkloadEntry", *index.WORKLOADS)

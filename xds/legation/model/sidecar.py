@@ -17,7 +17,6 @@ from legation.model.base import (
     Finding,
     Idle,
     Model,
-    NotYet,
     Raw,
     given,
     inner,

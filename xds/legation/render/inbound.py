@@ -22,9 +22,10 @@ from legation import names
 from legation.model import inbound, mesh
 from legation.model.findings import Finding
 from legation.model.inbound import ANY_ADDRESS, Inbound, Opened
+from legation.model.protocols import Protocol
 from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
-from legation.model.services import Protocol, ServicePort
+from legation.model.services import ServicePort
 from legation.names import ClusterName
 from legation.problems import Severity
 from legation.render import access_logs, clusters, http_manager, listeners, order, tls, wire

@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 
 from legation import names
 from legation.model.inbound import Inbound
+from legation.model.protocols import Protocol
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
-from legation.model.services import Protocol
 from legation.render import access_logs
 from legation.render.features import proxy_defaults, retries, tcp, timeout
 
