@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -121,3 +124,68 @@ async def test_run_logs_as_objects_too(single: Mesh) -> None:
         await program.says(r'^\{"time": .*"level": "error", "event": "problem"')
     finally:
         await program.stop()
+
+
+class Collector:
+    """An OTLP collector that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[dict[str, Any]] = []
+        self.news = asyncio.Event()
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(re.findall(r"content-length: (\d+)", head)[0])
+        body = await reader.readexactly(length)
+        assert head.startswith("post /v1/traces ")
+        for resource in json.loads(body)["resourceSpans"]:
+            self.spans += [span for scope in resource["scopeSpans"] for span in scope["spans"]]
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+        )
+        await writer.drain()
+        writer.close()
+        self.news.set()
+
+
+@pytest.mark.envoy
+async def test_a_change_is_a_trace(single: Mesh) -> None:
+    """From the file's event over what was decided and rendered to what each proxy took, in one tree."""
+    pytest.importorskip("opentelemetry.sdk")
+    collector = Collector()
+    async with await asyncio.start_server(collector.take, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        await _served(single, "--otlp", f"http://127.0.0.1:{port}")
+        edge, other = await single.gateway(name="edge"), await single.gateway(name="other")
+        await single.at_rest(2)
+        single.write("rule.yaml", rule("red", "two"))
+        for proxy in (edge, other):
+            await proxy.at().workload("two", host="red.example")
+        async with asyncio.timeout(20):
+            while not collector.spans:
+                await collector.news.wait()
+        await single.server.stop()
+    (whole,) = (span for span in collector.spans if span["name"] == "change")
+    inside = [span for span in collector.spans if span is not whole]
+    assert sorted(span["name"] for span in inside) == ["decide", "render and send", "take", "take"]
+    assert {span["parentSpanId"] for span in inside} == {whole["spanId"]}
+    assert {span["traceId"] for span in inside} == {whole["traceId"]}
+    for span in inside:
+        assert int(whole["startTimeUnixNano"]) <= int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
+        assert int(span["endTimeUnixNano"]) <= int(whole["endTimeUnixNano"])
+    told = {one["key"]: one["value"] for one in whole["attributes"]}
+    assert int(told["legation.proxies"]["intValue"]) == 2
+    assert int(told["legation.unanswered"]["intValue"]) == 0
+
+
+async def test_traces_need_the_extra_and_a_url(single: Mesh) -> None:
+    """Wrong usage, in words, before anything starts."""
+    done = await (await single.start("--otlp", "nowhere")).ended()
+    assert done == 2
+    hidden = "import sys; sys.modules['opentelemetry.sdk'] = None; from legation.cli import main; main(sys.argv[1:])"
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", hidden, "serve", str(single.folder), "--otlp", "http://127.0.0.1:1",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await program.communicate()
+    assert (program.returncode, b"legation[otel]" in said, b"Traceback" in said) == (2, True, False)

@@ -33,6 +33,7 @@ from legation.problems import Problem, Severity, in_order
 from legation.served import Served
 from legation.status import ProxyStatus
 from legation.stream.commands import Rejected
+from legation.traces import Traces
 from legation.transport.access import Access
 from legation.transport.admin import Admin
 from legation.transport.control import Session
@@ -77,6 +78,7 @@ class Settings:
     secure: Secure | None = None
     mesh_config: str | None = None
     hook: Hook | None = None
+    traces: Traces | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -160,6 +162,9 @@ class App:
             console = await Console.start(self, self._registry, *settings.http)
             stack.push_async_callback(console.stop)
             self.http = (settings.http[0], console.port)
+        if settings.traces is not None:
+            self.fleet.progress.record = settings.traces.note
+            stack.push_async_callback(asyncio.to_thread, settings.traces.close)
         self._metrics.follow(self.proxies)
         self.fleet.on_new_scope = self._report_soon
         self._metrics.watch_certificates(lambda: pipeline.first_expiry(self.fleet.recall))

@@ -181,9 +181,9 @@ class Fleet:
 
     def advance(self, world: World, facts: Collection[Fact], revision: str, at: float) -> None:
         """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed."""
+        self.progress.revised(revision, at)
         self.recall.advance(world, facts)
         self.revision = revision
-        self.progress.revised(revision)
         asked = instances.asked(world)
         for scope, served in list(self._scopes.items()):
             before = served.snapshot
@@ -201,6 +201,7 @@ class Fleet:
             anew = set(self._scope_of)
         for session in anew:
             self._move(session, at)
+        self.progress.published()
 
     @property
     def scopes(self) -> list[Scope]:

@@ -12,7 +12,7 @@ from legation import names
 from legation.console.metrics import Metrics
 from legation.model.proxy import Client
 from legation.snapshot.snapshot import Snapshot
-from legation.status import ProxyStatus, Standing, TypeStatus
+from legation.status import Course, ProxyStatus, Standing, TypeStatus
 from legation.transport.control import Session
 
 GATHERED = 0.01
@@ -66,13 +66,22 @@ class Progress:
         self._refusing: set[int] = set()
         self._awaited: set[int] = set()
         self._changed = self._taken = 0.0
+        self.record: Callable[[Course], None] | None = None
+        """Called with the course of each change, if anybody wants it, when the last client has answered or the next
+        change comes."""
+        self._course: Course | None = None
         self._stirred: dict[int, None] = {}
         self._timer: asyncio.Handle | None = None
 
     # -- what happens --
 
-    def revised(self, revision: str) -> None:
-        """Another revision is in service. Who had the one before has this one too, until it is `sent` something."""
+    def revised(self, revision: str, changed: float | None = None) -> None:
+        """Another revision is in service, because of a change of the files at `changed` (None: it is the first). Who had
+        the one before has this one too, until it is `sent` something.
+        """
+        self._finish()
+        if self.record is not None and changed is not None:
+            self._course = Course(revision, changed, monotonic())
         self._previous, self._revision = self._revision, revision
         self._metrics.revised()
         self._order.pop(revision, None)
@@ -80,6 +89,13 @@ class Progress:
         if len(self._order) > REVISIONS:
             del self._order[next(iter(self._order))]
         self._told(())
+
+    def published(self) -> None:
+        """Everyone was sent what the change means for it."""
+        if self._course is not None:
+            self._course.published = monotonic()
+            if not self._awaited:
+                self._finish()
 
     def joined(self, session: Session) -> None:
         """A stream has introduced itself."""
@@ -120,9 +136,12 @@ class Progress:
         followed = self._of[session]
         if followed.awaited is None or (taken and not _at_rest(session.status())):
             return
+        now = monotonic()
+        if self._course is not None:
+            self._course.answers.append((session.proxy.id, taken, now))
         if taken:
-            self._taken = monotonic()
-            self._metrics.delivered(self._taken - followed.awaited)
+            self._taken = now
+            self._metrics.delivered(now - followed.awaited)
         self._settle(followed)
 
     def stirred(self, session: Session) -> None:
@@ -210,8 +229,18 @@ class Progress:
             return
         followed.awaited = None
         self._awaited.discard(followed.stream)
-        if not self._awaited and self._taken > self._changed:
+        if self._awaited:
+            return
+        if self._taken > self._changed:
             self._metrics.converged(self._taken - self._changed)
+        self._finish()
+
+    def _finish(self) -> None:
+        """The course of a change is over."""
+        course, self._course = self._course, None
+        if course is not None and self.record is not None:
+            course.unanswered = len(self._awaited)
+            self.record(course)
 
     def _lacks(self, followed: _Followed, status: ProxyStatus) -> Iterator[str]:
         """What stands between a stream and the newest revision, in words."""

@@ -67,3 +67,17 @@ class Standing:
     revision: str
     is_newest: bool
     lacks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Course:
+    """What became of one change of the files: when its first event came, when it was decided on, when the last proxy was
+    sent it (monotonic seconds); which proxies answered, whether they took it, when; how many have not when it was over.
+    """
+
+    revision: str
+    at: float
+    decided: float
+    published: float = 0.0
+    answers: list[tuple[str, bool, float]] = field(default_factory=list)
+    unanswered: int = 0

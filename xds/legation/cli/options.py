@@ -17,6 +17,7 @@ from legation.model.world import Mesh
 
 if TYPE_CHECKING:
     from legation.hooks import Hook
+    from legation.traces import Traces
 
 
 def pairs(_: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:
@@ -175,6 +176,25 @@ def logs(level: str = "info") -> Callable[[F], F]:
         help="Lines for people, or a JSON object each.",
     )
     return lambda command: chosen(form(command))
+
+
+def otlp() -> Callable[[F], F]:
+    """`--otlp`, for who traces."""
+    return option(
+        "--otlp", "traces", default=None, metavar="URL", callback=_traces,
+        help="Send a trace of every change to this collector: OTLP, JSON over HTTP. Needs the extra legation[otel].",
+    )  # fmt: skip
+
+
+def _traces(_: click.Context, parameter: click.Parameter, written: str | None) -> Traces | None:
+    if written is None:
+        return None
+    from legation.traces import NoTraces, Traces  # noqa: PLC0415 - hardly anybody has one
+
+    try:
+        return Traces(written)
+    except NoTraces as error:
+        raise click.BadParameter(str(error), param=parameter) from None
 
 
 def existing(written: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,12 +22,14 @@ from legation.cli.options import (
     logs,
     mesh,
     mesh_config,
+    otlp,
     seconds,
     xds_addresses,
 )
 from legation.cli.secure import secured
 from legation.hooks import Hook
 from legation.ingest import state
+from legation.traces import Traces
 from legation.transport.fresh import Unfit
 from legation.transport.secure import Secure
 
@@ -62,6 +64,7 @@ from legation.transport.secure import Secure
 @hooks()
 @deployments()
 @logs()
+@otlp()
 def serve(
     directories: tuple[str, ...],
     xds: tuple[str, ...],
@@ -79,6 +82,7 @@ def serve(
     deployments: str,
     log_level: str,
     log_format: str,
+    traces: Traces | None,
 ) -> None:
     """Serve the YAML in DIRECTORIES to Envoys, and every change of it."""
     if not insecure_any_address:
@@ -105,6 +109,7 @@ def serve(
         mesh_config=mesh_config,
         secrets_on_loopback=secrets_on_loopback,
         hook=hooks,
+        traces=traces,
     )
     try:
         asyncio.run(_serve(settings))
