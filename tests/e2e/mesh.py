@@ -511,9 +511,12 @@ class Mesh:
         envoy = await self._stack.enter_async_context(await Envoy.start(bootstrap(options)))
         return Proxy(envoy, places)
 
-    async def stand_in(self, name: str, version: str = "v1") -> int:
+    async def stand_in(
+        self, name: str, version: str = "v1", *, host: str = "127.0.0.1", port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> int:  # fmt: skip
         """A service that answers with its name; its port."""
-        running = await StandIn.start(Workload(name, {"version": version}), port=free_port())
+        running = await StandIn.start(Workload(name, {"version": version}), host, port or free_port(host), tls=tls)
         self._stack.push_async_callback(running.stop)
         return running.port
 
