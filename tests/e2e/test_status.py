@@ -15,6 +15,8 @@ import grpc
 import pytest
 from envoy.config.listener.v3 import listener_pb2
 from envoy.service.status.v3 import csds_pb2
+from legation.names import CLUSTER
+from transport.wire import Wire
 
 from .mesh import Mesh, Program, Proxy, eventually, free_port, gateway, rule, service, yaml
 
@@ -216,7 +218,12 @@ async def test_a_document_that_is_held_is_no_success(single: Mesh) -> None:
     ]
     assert found["problems"]
     assert "rule.yaml:" in (await ask(single, "status"))[1]
-    assert (await ask(single, "wait", "--revision", found["revision"]))[0] == 0
+    assert (await ask(single, "wait", "--revision", found["revision"][:8]))[0] == 0
+    single.write("rule.yaml", rule("red", "two"))
+    assert (await ask(single, "wait", "--timeout", "5s"))[0] == 0
+    single.write("more.yaml", "kind: [")
+    status, text = await ask(single, "wait", "--timeout", "5s")
+    assert (status, "more.yaml" in text) == (1, True)
 
 
 async def test_a_server_that_is_not_there_is_exit_3() -> None:
@@ -243,6 +250,24 @@ async def test_something_else_at_the_address_is_exit_3_too(single: Mesh) -> None
     program = await Program.start("status", "--server", f"127.0.0.1:{single.console.port}")
     assert await program.ended() == 3
     assert "Traceback" not in program.text
+
+
+async def test_what_clients_say_of_themselves_steers_no_terminal(single: Mesh) -> None:
+    """Ids are claims, and may be anything."""
+    single.write("mesh.yaml", gateway())
+    server = await single.serve()
+    evil = "[red]\x1b[2J\nserving everything[/blue]"
+    async with Wire(f"unix:{single.socket}", node=evil) as wire:
+        await wire.asks(CLUSTER)
+        await wire.gets()
+        status, text = await ask(single, "status")
+        assert (status, "\x1b" in text) == (0, False)
+        assert "[red]\\x1b[2J\\nserving everything[/blue]" in text
+        assert (await told(single))[1]["proxies"][0]["id"] == evil
+        status, text = await ask(single, "wait", "--timeout", "1s")
+        assert (status, "\x1b" in text) == (1, False)
+    assert "\x1b" not in server.text
+    assert not [line for line in server.lines if line.startswith("serving everything")]
 
 
 async def test_waiting_for_more_proxies_than_there_are_fails(single: Mesh) -> None:

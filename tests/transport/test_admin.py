@@ -217,7 +217,9 @@ async def test_waiting_ends_when_the_last_one_has_it() -> None:
 
 
 async def test_a_revision_that_comes_later_is_waited_for() -> None:
-    """One that changes nothing for a client is had by it at once; whoever has a newer one has it too."""
+    """One that changes nothing for a client is had by it at once; whoever has a newer one has it too. Its beginning is
+    enough of a name, if there is no other.
+    """
     office = Office("a")
     async with opened(office) as (bare, address), Wire(address, PER_TYPE) as wire:
         await wire.asks(CLUSTER)
@@ -228,6 +230,9 @@ async def test_a_revision_that_comes_later_is_waited_for() -> None:
         for revision in ("r2", "r3", "r4"):
             office.revise(revision)
         assert (await until(call, lambda said: said.done)).newest == "r4"
+        office.revise("abcd")
+        assert (await until(bare.call("Wait", revision="ab"), lambda said: True)).revision == "abcd"
+        assert not (await until(bare.call("Wait", revision="r"), lambda said: True)).revision
 
 
 async def test_nobody_waits_for_a_slow_listener(monkeypatch: pytest.MonkeyPatch) -> None:

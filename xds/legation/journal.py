@@ -28,13 +28,18 @@ def begin(level: str, form: str) -> None:
     log.setLevel(level.upper())
 
 
+def harmless(words: str) -> str:
+    """What others say, on one line, with nothing in it that a terminal obeys."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in words)
+
+
 class _Text(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Nobody's words start a line of their own: an error of Envoy's might look like ours."""
-        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        """Nobody's words start a line of their own, or steer a terminal: ids and errors are what clients say."""
+        record.message = harmless(record.message)
         return super().formatMessage(record)
 
 

@@ -17,7 +17,7 @@ from legation.transport.control import Session
 
 GATHERED = 0.01
 """Seconds in which what happens to a stream is gathered before it is looked at: one change has several answers."""
-AT_ONCE = 200
+AT_ONCE = 50
 """Streams that are looked at before anything else has its turn."""
 REVISIONS = 1000
 """How many revisions are known by name."""
@@ -180,9 +180,12 @@ class Progress:
         followed = self._streams.get(stream)
         return followed.session if followed is not None else None
 
-    def knows(self, revision: str) -> bool:
-        """Is or was it in service?"""
-        return revision in self._order
+    def revision_named(self, name: str) -> str | None:
+        """The revision that is or was in service by this name, or by the only one that begins so."""
+        if name in self._order:
+            return name
+        found = [revision for revision in self._order if name and revision.startswith(name)]
+        return found[0] if len(found) == 1 else None
 
     def missing(self, revision: str) -> list[int]:
         """The streams that have neither this revision nor a newer one."""

@@ -123,7 +123,7 @@ def wait(revision: str, timeout: float, proxies: int, output: str, **where: Any)
         _not_there(where["server"], f"not within {timeout:g} s")
         sys.exit(3)
     # Of the newest revision one expects what the files say; of one that is named, what it was.
-    is_fine = last.done and (bool(revision) or not last.held)
+    is_fine = last.done and (bool(revision) or not (last.held or last.errors))
     if output == "text":
         for line in standing.waited(last, revision, proxies, timeout):
             click.echo(line, err=not is_fine)

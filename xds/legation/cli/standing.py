@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from legation.admin.v1 import admin_pb2
+from legation.journal import harmless
 from legation.problems import Problem, Severity
 
 SHORT = 8
@@ -102,7 +103,8 @@ def show(known: Known, *, fresh: bool = False) -> None:
         for proxy in known.listed:
             word, colour = _state(proxy)
             had = known.had(proxy)[:SHORT] or "-"
-            table.add_row(_name(proxy.id), proxy.role, proxy.version, had, Text(word, style=colour))
+            cells = map(Text, (_name(proxy.id), proxy.role, harmless(proxy.version), had))
+            table.add_row(*cells, Text(word, style=colour))
         console.print(table)
         for proxy in known.listed:
             for reason in _reasons(proxy):
@@ -133,11 +135,11 @@ def waited(last: admin_pb2.WaitResponse, named: str, proxies: int, timeout: floa
         if last.missing_count:
             yield f"not everywhere after {timeout:g} s: revision {last.revision}"
         for missing in last.missing:
-            yield f"  {_name(missing.id)} has {missing.revision or 'no revision yet'}: {missing.why}"
+            yield f"  {_name(missing.id)} has {missing.revision or 'no revision yet'}: {harmless(missing.why)}"
         if last.missing_count > len(last.missing):
             yield f"  and {last.missing_count - len(last.missing)} more"
     if not named:
-        for of in last.held:
+        for of in (*last.held, *last.errors):
             yield f"not in service: {_line(of)}"
 
 
@@ -150,13 +152,14 @@ def waited_as_json(last: admin_pb2.WaitResponse) -> dict[str, Any]:
         "connected": last.connected,
         "missing": [{"id": one.id, "revision": one.revision, "why": one.why} for one in last.missing],
         "held": [_problem(of) for of in last.held],
+        "errors": [_problem(of) for of in last.errors],
     }
 
 
 def _name(node: str) -> str:
     """What people call it: of Istio's `router~IP~NAME.NAMESPACE~DOMAIN` the name; other ids as they are."""
     parts = node.split("~")
-    return parts[2] if len(parts) == 4 else node
+    return harmless(parts[2] if len(parts) == 4 else node)
 
 
 def _state(proxy: admin_pb2.Proxy) -> tuple[str, str]:
@@ -168,7 +171,7 @@ def _state(proxy: admin_pb2.Proxy) -> tuple[str, str]:
 def _reasons(proxy: admin_pb2.Proxy) -> Iterator[str]:
     """What a proxy lacks, and since when it has not answered."""
     waits = [of.since.ToMicroseconds() / 1e6 for of in proxy.types.values() if of.pending]
-    yield from proxy.lacks
+    yield from map(harmless, proxy.lacks)
     if waits:
         yield f"the oldest answer is overdue for {max(0.0, time.time() - min(waits)):.1f} s"
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import grpc
 
 from legation.admin.v1 import admin_pb2
-from legation.problems import Problem
+from legation.problems import Problem, Severity
 from legation.status import Standing, TypeStatus
 from legation.transport.identity import Context, Unauthenticated
 
@@ -52,8 +52,8 @@ class Fleet(Protocol):
     def standing(self, stream: int) -> Standing | None:
         """How a stream stands; None if it is over."""
 
-    def knows(self, revision: str) -> bool:
-        """Is or was this revision in service?"""
+    def revision_named(self, name: str) -> str | None:
+        """The revision that is or was in service by this name, or by the only one that begins so."""
 
     def missing(self, revision: str) -> Sequence[int]:
         """The streams that have neither it nor a newer one."""
@@ -201,15 +201,18 @@ class Admin:
 
     def _progress(self, wanted: str, proxies: int) -> admin_pb2.WaitResponse:
         fleet, view, response = self._fleet, self._view, self._unsettled()
-        if not view.ready or not fleet.knows(wanted):
+        revision = fleet.revision_named(wanted)
+        if not view.ready or revision is None:
             return response
-        missing = fleet.missing(wanted)
+        missing = fleet.missing(revision)
         for standing in filter(None, map(fleet.standing, missing[:MOST_MISSING])):
             why = "; ".join(standing.lacks) or "it is being looked at"
             response.missing.add(id=standing.proxy.id, revision=standing.revision, why=why)
-        response.revision = wanted
+        response.revision = revision
         response.missing_count = len(missing)
         response.done = not missing and response.connected >= proxies
+        if response.done:
+            response.errors.extend(_problem(one) for one in view.problems() if one.severity is Severity.ERROR)
         return response
 
     # -- who is told --

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlegation/admin/v1/admin.proto\x12\x11legation.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1e\n\rStatusRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"\x97\x01\n\x0eStatusResponse\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.legation.admin.v1.Summary\x12)\n\x07proxies\x18\x02 \x03(\x0b\x32\x18.legation.admin.v1.Proxy\x12-\n\x08\x66indings\x18\x03 \x01(\x0b\x32\x1b.legation.admin.v1.Findings\"\x0e\n\x0cWatchRequest\"\xb6\x01\n\rWatchResponse\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.legation.admin.v1.Summary\x12)\n\x07proxies\x18\x02 \x03(\x0b\x32\x18.legation.admin.v1.Proxy\x12\x0c\n\x04gone\x18\x03 \x03(\x04\x12-\n\x08\x66indings\x18\x04 \x01(\x0b\x32\x1b.legation.admin.v1.Findings\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\"0\n\x0bWaitRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07proxies\x18\x02 \x01(\r\"\xbf\x01\n\x0cWaitResponse\x12\x0c\n\x04\x64one\x18\x01 \x01(\x08\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06newest\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\r\x12+\n\x07missing\x18\x05 \x03(\x0b\x32\x1a.legation.admin.v1.Missing\x12\x15\n\rmissing_count\x18\x06 \x01(\r\x12(\n\x04held\x18\x07 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\"4\n\x07Missing\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"_\n\x07Summary\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\r\x12\x0e\n\x06\x62\x65hind\x18\x04 \x01(\r\x12\x10\n\x08refusing\x18\x05 \x01(\r\"\xe2\x02\n\x05Proxy\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x0c\n\x04peer\x18\x07 \x01(\t\x12\x10\n\x08identity\x18\x0c \x01(\t\x12)\n\x05since\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x0e\n\x06synced\x18\t \x01(\x08\x12\r\n\x05lacks\x18\n \x03(\t\x12\x32\n\x05types\x18\x0b \x03(\x0b\x32#.legation.admin.v1.Proxy.TypesEntry\x1aJ\n\nTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.legation.admin.v1.TypeState:\x02\x38\x01\"\xef\x01\n\tTypeState\x12\x0c\n\x04sent\x18\x01 \x01(\t\x12\r\n\x05\x61\x63ked\x18\x02 \x01(\t\x12\x0e\n\x06nacked\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x07refused\x18\x07 \x03(\x0b\x32).legation.admin.v1.TypeState.RefusedEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"s\n\x08\x46indings\x12(\n\x04held\x18\x01 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\x12,\n\x08problems\x18\x02 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\x12\x0f\n\x07omitted\x18\x03 \x01(\r\"\xa1\x01\n\x07Problem\x12\x10\n\x08severity\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\x12\x0c\n\x04line\x18\x05 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x06 \x01(\r\x12\x0e\n\x06object\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x0c\n\x04hint\x18\t \x01(\t\x12\r\n\x05other\x18\n \x01(\t2\xef\x01\n\x05\x41\x64min\x12M\n\x06Status\x12 .legation.admin.v1.StatusRequest\x1a!.legation.admin.v1.StatusResponse\x12L\n\x05Watch\x12\x1f.legation.admin.v1.WatchRequest\x1a .legation.admin.v1.WatchResponse0\x01\x12I\n\x04Wait\x12\x1e.legation.admin.v1.WaitRequest\x1a\x1f.legation.admin.v1.WaitResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlegation/admin/v1/admin.proto\x12\x11legation.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1e\n\rStatusRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"\x97\x01\n\x0eStatusResponse\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.legation.admin.v1.Summary\x12)\n\x07proxies\x18\x02 \x03(\x0b\x32\x18.legation.admin.v1.Proxy\x12-\n\x08\x66indings\x18\x03 \x01(\x0b\x32\x1b.legation.admin.v1.Findings\"\x0e\n\x0cWatchRequest\"\xb6\x01\n\rWatchResponse\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.legation.admin.v1.Summary\x12)\n\x07proxies\x18\x02 \x03(\x0b\x32\x18.legation.admin.v1.Proxy\x12\x0c\n\x04gone\x18\x03 \x03(\x04\x12-\n\x08\x66indings\x18\x04 \x01(\x0b\x32\x1b.legation.admin.v1.Findings\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\"0\n\x0bWaitRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07proxies\x18\x02 \x01(\r\"\xeb\x01\n\x0cWaitResponse\x12\x0c\n\x04\x64one\x18\x01 \x01(\x08\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06newest\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\r\x12+\n\x07missing\x18\x05 \x03(\x0b\x32\x1a.legation.admin.v1.Missing\x12\x15\n\rmissing_count\x18\x06 \x01(\r\x12(\n\x04held\x18\x07 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\x12*\n\x06\x65rrors\x18\x08 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\"4\n\x07Missing\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"_\n\x07Summary\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\r\x12\x0e\n\x06\x62\x65hind\x18\x04 \x01(\r\x12\x10\n\x08refusing\x18\x05 \x01(\r\"\xe2\x02\n\x05Proxy\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x0c\n\x04peer\x18\x07 \x01(\t\x12\x10\n\x08identity\x18\x0c \x01(\t\x12)\n\x05since\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x0e\n\x06synced\x18\t \x01(\x08\x12\r\n\x05lacks\x18\n \x03(\t\x12\x32\n\x05types\x18\x0b \x03(\x0b\x32#.legation.admin.v1.Proxy.TypesEntry\x1aJ\n\nTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.legation.admin.v1.TypeState:\x02\x38\x01\"\xef\x01\n\tTypeState\x12\x0c\n\x04sent\x18\x01 \x01(\t\x12\r\n\x05\x61\x63ked\x18\x02 \x01(\t\x12\x0e\n\x06nacked\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x07refused\x18\x07 \x03(\x0b\x32).legation.admin.v1.TypeState.RefusedEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"s\n\x08\x46indings\x12(\n\x04held\x18\x01 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\x12,\n\x08problems\x18\x02 \x03(\x0b\x32\x1a.legation.admin.v1.Problem\x12\x0f\n\x07omitted\x18\x03 \x01(\r\"\xa1\x01\n\x07Problem\x12\x10\n\x08severity\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\x12\x0c\n\x04line\x18\x05 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x06 \x01(\r\x12\x0e\n\x06object\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x0c\n\x04hint\x18\t \x01(\t\x12\r\n\x05other\x18\n \x01(\t2\xef\x01\n\x05\x41\x64min\x12M\n\x06Status\x12 .legation.admin.v1.StatusRequest\x1a!.legation.admin.v1.StatusResponse\x12L\n\x05Watch\x12\x1f.legation.admin.v1.WatchRequest\x1a .legation.admin.v1.WatchResponse0\x01\x12I\n\x04Wait\x12\x1e.legation.admin.v1.WaitRequest\x1a\x1f.legation.admin.v1.WaitResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,23 +47,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WAITREQUEST']._serialized_start=472
   _globals['_WAITREQUEST']._serialized_end=520
   _globals['_WAITRESPONSE']._serialized_start=523
-  _globals['_WAITRESPONSE']._serialized_end=714
-  _globals['_MISSING']._serialized_start=716
-  _globals['_MISSING']._serialized_end=768
-  _globals['_SUMMARY']._serialized_start=770
-  _globals['_SUMMARY']._serialized_end=865
-  _globals['_PROXY']._serialized_start=868
-  _globals['_PROXY']._serialized_end=1222
-  _globals['_PROXY_TYPESENTRY']._serialized_start=1148
-  _globals['_PROXY_TYPESENTRY']._serialized_end=1222
-  _globals['_TYPESTATE']._serialized_start=1225
-  _globals['_TYPESTATE']._serialized_end=1464
-  _globals['_TYPESTATE_REFUSEDENTRY']._serialized_start=1418
-  _globals['_TYPESTATE_REFUSEDENTRY']._serialized_end=1464
-  _globals['_FINDINGS']._serialized_start=1466
-  _globals['_FINDINGS']._serialized_end=1581
-  _globals['_PROBLEM']._serialized_start=1584
-  _globals['_PROBLEM']._serialized_end=1745
-  _globals['_ADMIN']._serialized_start=1748
-  _globals['_ADMIN']._serialized_end=1987
+  _globals['_WAITRESPONSE']._serialized_end=758
+  _globals['_MISSING']._serialized_start=760
+  _globals['_MISSING']._serialized_end=812
+  _globals['_SUMMARY']._serialized_start=814
+  _globals['_SUMMARY']._serialized_end=909
+  _globals['_PROXY']._serialized_start=912
+  _globals['_PROXY']._serialized_end=1266
+  _globals['_PROXY_TYPESENTRY']._serialized_start=1192
+  _globals['_PROXY_TYPESENTRY']._serialized_end=1266
+  _globals['_TYPESTATE']._serialized_start=1269
+  _globals['_TYPESTATE']._serialized_end=1508
+  _globals['_TYPESTATE_REFUSEDENTRY']._serialized_start=1462
+  _globals['_TYPESTATE_REFUSEDENTRY']._serialized_end=1508
+  _globals['_FINDINGS']._serialized_start=1510
+  _globals['_FINDINGS']._serialized_end=1625
+  _globals['_PROBLEM']._serialized_start=1628
+  _globals['_PROBLEM']._serialized_end=1789
+  _globals['_ADMIN']._serialized_start=1792
+  _globals['_ADMIN']._serialized_end=2031
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ class WaitRequest(_message.Message):
     def __init__(self, revision: _Optional[str] = ..., proxies: _Optional[int] = ...) -> None: ...
 
 class WaitResponse(_message.Message):
-    __slots__ = ("done", "revision", "newest", "connected", "missing", "missing_count", "held")
+    __slots__ = ("done", "revision", "newest", "connected", "missing", "missing_count", "held", "errors")
     DONE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class WaitResponse(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     MISSING_COUNT_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
     done: bool
     revision: str
     newest: str
@@ -67,7 +68,8 @@ class WaitResponse(_message.Message):
     missing: _containers.RepeatedCompositeFieldContainer[Missing]
     missing_count: int
     held: _containers.RepeatedCompositeFieldContainer[Problem]
-    def __init__(self, done: _Optional[bool] = ..., revision: _Optional[str] = ..., newest: _Optional[str] = ..., connected: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[Missing, _Mapping]]] = ..., missing_count: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ...) -> None: ...
+    errors: _containers.RepeatedCompositeFieldContainer[Problem]
+    def __init__(self, done: _Optional[bool] = ..., revision: _Optional[str] = ..., newest: _Optional[str] = ..., connected: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[Missing, _Mapping]]] = ..., missing_count: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ...) -> None: ...
 
 class Missing(_message.Message):
     __slots__ = ("id", "revision", "why")
