@@ -193,6 +193,26 @@ async def test_a_watch_tells_what_there_is_and_then_what_changes() -> None:
         assert await watch.code() is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_a_large_fleet_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last one says that this is all."""
+    monkeypatch.setattr(admin, "PORTION", 1)
+    office = Office("a")
+    async with opened(office) as (bare, address):
+        wires = [Wire(address, PER_TYPE, node=name) for name in ("one", "two", "three")]
+        for wire in wires:
+            await wire.asks(CLUSTER)
+            await wire.gets()
+        watch = bare.call("Watch")
+        parts = [await watch.read() for _ in wires]
+        assert [part.complete for part in parts] == [False, False, True]
+        assert {proxy.id for part in parts for proxy in part.proxies} == {"one", "two", "three"}
+        assert [part.HasField("findings") for part in parts] == [False, False, True]
+        assert len((await bare.call("Status")).proxies) == 3
+        assert len((await bare.call("Status", limit=2)).proxies) == 2
+        for wire in wires:
+            await wire.channel.close()
+
+
 async def test_waiting_ends_when_the_last_one_has_it() -> None:
     """Not before, and it says who that is."""
     office = Office("a")

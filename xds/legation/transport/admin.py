@@ -7,7 +7,8 @@ how these stand when it is ready to be told. So a slow one costs a set of number
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from time import time
 from typing import Any, Protocol, TypeAlias
@@ -21,8 +22,8 @@ from legation.transport.identity import Context, Unauthenticated
 
 SERVICE = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 
-PORTION = 200
-"""Proxies in one message: some hundred kilobytes, of the four megabytes that a client takes by default."""
+PORTION = 50
+"""Proxies in one message, and before anything else has its turn: some milliseconds, some ten kilobytes."""
 MOST_PROBLEMS = 1000
 MOST_MISSING = 100
 PACE = 0.05
@@ -141,10 +142,12 @@ class Admin:
             del waiting[:PORTION]
             await asyncio.sleep(0)  # whoever is served goes first
         standings.sort(key=lambda one: (one.is_newest, one.proxy.id, one.stream))
+        response = admin_pb2.StatusResponse(summary=self._summary(), findings=_findings(self._view))
         listed = standings[: request.limit or None]
-        return admin_pb2.StatusResponse(
-            summary=self._summary(), proxies=map(_proxy, listed), findings=_findings(self._view)
-        )
+        for start in range(0, len(listed), PORTION):
+            response.proxies.extend(map(_proxy, listed[start : start + PORTION]))
+            await asyncio.sleep(0)
+        return response
 
     async def _watch(self, _: admin_pb2.WatchRequest, context: Context) -> None:
         async with self._listening(context) as listener:
@@ -152,17 +155,17 @@ class Admin:
             while not self._closed:
                 await self._ask(context)
                 listener.news.clear()
-                while True:
-                    response = self._news(listener)
-                    await context.write(response)
-                    if response.complete:
-                        break
+                due, is_complete = len(listener.streams), False
+                while not is_complete:
+                    due -= PORTION  # what is stirred meanwhile is for the next time, or there might be no end
+                    is_complete = due <= 0
+                    await context.write(self._news(listener, is_complete))
                 await asyncio.sleep(PACE)
                 await listener.news.wait()
             await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
-    def _news(self, listener: _Listener) -> admin_pb2.WatchResponse:
-        response = admin_pb2.WatchResponse(summary=self._summary())
+    def _news(self, listener: _Listener, is_complete: bool) -> admin_pb2.WatchResponse:
+        response = admin_pb2.WatchResponse(summary=self._summary(), complete=is_complete)
         for stream in list(islice(listener.streams, PORTION)):
             del listener.streams[stream]
             standing = self._fleet.standing(stream)
@@ -170,11 +173,9 @@ class Admin:
                 response.gone.append(stream)
             else:
                 response.proxies.append(_proxy(standing))
-        if not listener.streams:
-            response.complete = True
-            if listener.findings:
-                listener.findings = False
-                response.findings.CopyFrom(_findings(self._view))
+        if is_complete and listener.findings:
+            listener.findings = False
+            response.findings.CopyFrom(_findings(self._view))
         return response
 
     async def _wait(self, request: admin_pb2.WaitRequest, context: Context) -> None:
@@ -233,8 +234,18 @@ class Admin:
         except Unauthenticated as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
 
-    def _listening(self, context: Context) -> _Listening:
-        return _Listening(self._listeners, context)
+    @asynccontextmanager
+    async def _listening(self, context: Context) -> AsyncIterator[_Listener]:
+        """A listener as long as the block runs. There is room for so many only: each costs something at every change."""
+        if len(self._listeners) >= MOST_LISTENERS:
+            words = f"{MOST_LISTENERS} callers listen already"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+        listener = _Listener()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
 
     def _summary(self) -> admin_pb2.Summary:
         connected, behind, refusing = self._fleet.tally
@@ -242,25 +253,6 @@ class Admin:
             ready=self._view.ready, revision=self._view.revision, connected=connected, behind=behind,
             refusing=refusing,
         )  # fmt: skip
-
-
-class _Listening:
-    """A listener as long as the block runs. There is room for so many only: each costs something at every change."""
-
-    def __init__(self, listeners: set[_Listener], context: Context) -> None:
-        self._listeners = listeners
-        self._context = context
-        self._listener = _Listener()
-
-    async def __aenter__(self) -> _Listener:
-        if len(self._listeners) >= MOST_LISTENERS:
-            words = f"{MOST_LISTENERS} callers listen already"
-            await self._context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
-        self._listeners.add(self._listener)
-        return self._listener
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listeners.discard(self._listener)
 
 
 def _codec(method: str) -> dict[str, Any]:
