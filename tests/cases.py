@@ -11,7 +11,7 @@ import yaml
 from legation import names, pipeline
 from legation.ingest.documents import split
 from legation.ingest.files import RawFile, RootState, Tree, read_tree
-from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
+from legation.model.proxy import GATEWAY_LABELS, Capture, Client, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
 from legation.pipeline import Compiled
 from legation.render import printed
@@ -79,7 +79,7 @@ def proxy(written: dict[str, Any]) -> Proxy:
         ip=written.get("ip", ""), labels=labels(own),
         capture=Capture(written.get("capture", "none")), bind=written.get("bind", "127.0.0.1"),
         locality=Locality.parse(written.get("locality", "")),
-        port_map=tuple(sorted(written.get("port_map", {}).items())),
+        port_map=tuple(sorted(written.get("port_map", {}).items())), client=Client(written.get("client", "envoy")),
     )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def call(config: Config, of: Call) -> dict[str, Any]:
 
     Where TLS ends here, `certificate` are the secrets that are shown, and `client` what is asked of the client.
     """
+    if any("api_listener" in listener for listener in config.listeners):
+        return _by_target(config, of)
     chain = _chain(config, of)
     if chain is None:
         return {"status": "refused"}
@@ -123,6 +125,21 @@ def call(config: Config, of: Call) -> dict[str, Any]:
     if of.scheme in ("tcp", "tls"):
         return {"status": "refused"}
     return {**shown, **_answer(config, filter_config, of)}
+
+
+def _by_target(config: Config, of: Call) -> dict[str, Any]:
+    """A call of gRPC's own library: the listener has the target's name, and its table is for whoever is called so."""
+    listener = next((found for found in config.listeners if found["name"] == f"{of.host}:{of.port}"), None)
+    if listener is None:
+        return {"status": "UNAVAILABLE"}
+    name = listener["api_listener"]["api_listener"]["rds"]["route_config_name"]
+    (table,) = (table for table in config.routes if table["name"] == name)
+    for host in table.get("virtual_hosts", ()):
+        assert host["domains"] == ["*"]
+        for route in host.get("routes", ()):
+            if matches(route["match"], of):
+                return _outcome(config, route, of)
+    return {"status": "UNAVAILABLE"}
 
 
 def _answer(config: Config, manager: Message, of: Call) -> dict[str, Any]:
@@ -333,6 +350,8 @@ def _outcome(config: Config, route: Message, of: Call) -> dict[str, Any]:
         codes = {"FOUND": 302, "SEE_OTHER": 303, "TEMPORARY_REDIRECT": 307, "PERMANENT_REDIRECT": 308}
         status = codes.get(route["redirect"].get("response_code", ""), 301)
         return {**named, "status": status, "location": _location(route, of)}
+    if "non_forwarding_action" in route:
+        return {**named, "status": "UNAVAILABLE"}
     if "direct_response" in route:
         answer = route["direct_response"]
         body = answer.get("body", {})

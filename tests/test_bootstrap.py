@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,9 +20,9 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2  # noqa: F401 (Pars
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401 (ParseDict looks it up)
 from envoy.service.discovery.v3 import discovery_pb2 as discovery
 from google.protobuf import json_format
-from legation.bootstrap import Options, Variant, bootstrap
+from legation.bootstrap import Options, Secure, Variant, bootstrap, for_grpc
 from legation.local.envoy import Envoy, find
-from legation.model.proxy import Capture, Locality, Proxy, Role, introduce
+from legation.model.proxy import Capture, Client, Locality, Proxy, Role, introduce
 
 AWKWARD = {
     "on": "0644",
@@ -244,3 +245,45 @@ async def test_envoy_notices_a_server_that_has_gone_silent() -> None:
         async with await Envoy.start(hasty), asyncio.timeout(30):
             for _ in range(3):
                 await connected.get()
+
+
+@pytest.mark.parametrize("xds", ["127.0.0.1:15010", "unix:/run/legation/xds.sock"])
+def test_a_grpc_library_is_seen_as_what_calls_beside_a_workload(xds: str) -> None:
+    """Whatever else an Envoy there would be told."""
+    made = json.loads(
+        for_grpc(Options(Role.SIDECAR, "web-1", "shop", "10.0.0.7", {"app": "web"}, xds=xds, locality="eu/a"))
+    )
+    (server,) = made["xds_servers"]
+    assert (server["server_uri"], server["channel_creds"]) == (xds, [{"type": "insecure"}])
+    node = made["node"]
+    proxy = introduce(node["id"], node["metadata"], Locality(**node["locality"]))
+    assert (proxy.client, proxy.role, proxy.capture, proxy.port_map) == (Client.GRPC, Role.SIDECAR, Capture.NONE, ())
+    assert (proxy.name, proxy.namespace, proxy.ip) == ("web-1", "shop", "10.0.0.7")
+    assert (proxy.labels, proxy.locality) == ((("app", "web"),), Locality("eu", "a"))
+
+
+def test_a_grpc_library_without_our_bootstrap_is_known_by_what_it_calls_itself() -> None:
+    proxy = introduce("anybody", {}, user_agent="gRPC C-core linux Python")
+    assert (proxy.client, proxy.role, proxy.namespace) == (Client.GRPC, Role.SIDECAR, "default")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"xds": "here"}, "HOST:PORT"), ({"name": "a b"}, "name"), ({"ip": "x"}, "ip")]
+)
+def test_a_grpc_bootstrap_with_what_cannot_be_is_refused(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        for_grpc(Options(**{"role": Role.SIDECAR, "name": "web", **options}))  # type: ignore[arg-type]
+
+
+def test_a_grpc_library_speaks_tls_if_it_is_told_which_files() -> None:
+    """It reads them again by itself."""
+    secure = Secure("", "/ca.crt", "/own.crt", "/own.key")
+    options = Options(Role.SIDECAR, "web", xds="legation:15012", secure=secure)
+    (server,) = json.loads(for_grpc(options))["xds_servers"]
+    files = {"ca_certificate_file": "/ca.crt", "certificate_file": "/own.crt", "private_key_file": "/own.key"}
+    assert server["channel_creds"] == [{"type": "tls", "config": files}]
+    (server,) = json.loads(for_grpc(replace(options, secure=Secure("", "/ca.crt", token="/token"))))["xds_servers"]
+    assert server["call_creds"] == [{"type": "jwt_token_file", "config": {"jwt_token_file": "/token"}}]
+    for wrong in (Secure("", "/ca.crt"), Secure("", "/ca.crt", "/own.crt"), replace(secure, server_name="other")):
+        with pytest.raises(ValueError):
+            for_grpc(replace(options, secure=wrong))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from legation.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from legation.snapshot.snapshot import Snapshot, snapshot
+from legation.snapshot.snapshot import Resource, Snapshot, snapshot
+from legation.stream.commands import Send
+from legation.stream.events import Published
 from stream.playbook import SOTW, Play, cluster, endpoints, listener, named, route
 
 HOST = "reviews.default.svc.cluster.local:9080"
@@ -41,6 +45,39 @@ def test_P_09_a_missing_listener_is_answered_too() -> None:
     """The client takes the silence of fifteen seconds for the same, but need not wait for it."""
     play = Play(SOTW, listener("a"))
     assert named(play.only(play.asks(LISTENER, "ghost"))) == []
+
+
+def ghost(type_url: str, name: str) -> Resource | None:
+    return listener(name, content="nobody") if type_url == LISTENER else None
+
+
+def haunted(*resources: Resource) -> Play:
+    """Something stands in for a listener that is not there."""
+    play = Play(SOTW, *resources)
+    play.snapshot = replace(play.snapshot, stand_in=ghost)
+    play.says(Published(play.snapshot, {}))
+    return play
+
+
+def bodies(sends: list[Send]) -> list[bytes]:
+    return [one.body for one in sends[-1].resources]
+
+
+def test_P_09_what_stands_in_for_a_listener_is_sent_until_there_is_one_and_after() -> None:
+    """Leaving it out says nothing to a client that never had it, so it would wait fifteen seconds."""
+    play = haunted(listener("a"))
+    nobody, there = listener("ghost", content="nobody").body, listener("ghost", content="there")
+    assert bodies(play.settle(play.asks(LISTENER, "a", "ghost"))) == [listener("a").body, nobody]
+    assert play.puts(listener("b")) == []
+    assert bodies(play.settle(play.puts(there))) == [listener("a").body, there.body]
+    assert bodies(play.settle(play.puts(removed=[(LISTENER, "ghost")]))) == [listener("a").body, nobody]
+    assert play.drops(LISTENER, "a", "ghost") == []
+    assert named(play.only(play.asks(CLUSTER, "ghost"))) == []
+
+
+def test_P_09_who_asks_for_everything_gets_nothing_that_stands_in() -> None:
+    play = haunted(listener("a"))
+    assert named(play.only(play.asks(LISTENER))) == ["a"]
 
 
 def test_P_10_no_names_any_more_means_nothing() -> None:

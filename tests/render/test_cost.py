@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from legation.model.proxy import Role, Scope
+from legation.model.proxy import Client, Role, Scope
 from legation.render import resources
 from legation.render.resources import Rendered
 from legation.snapshot.snapshot import Snapshot
 from worlds import Line
 
-SCOPES = (Scope(Role.GATEWAY, "default"), Scope(Role.SIDECAR, "default"), Scope(Role.SIDECAR, "other"))
+SCOPES = (
+    Scope(Role.GATEWAY, "default"), Scope(Role.SIDECAR, "default"), Scope(Role.SIDECAR, "other"),
+    Scope(Role.SIDECAR, "default", client=Client.GRPC),
+)  # fmt: skip
 
 GATEWAY = """
 apiVersion: networking.istio.io/v1

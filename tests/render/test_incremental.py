@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from legation.model.meta import Key, Object
-from legation.model.proxy import Capture, Role, Scope, Workload
+from legation.model.proxy import Capture, Client, Role, Scope, Workload
 from legation.model.recall import Recall
 from legation.model.world import Mesh, World
 from legation.render import resources
@@ -166,6 +166,7 @@ SCOPES = (
     Scope(Role.GATEWAY, "default", labels=(("istio", "edge"),)),
     Scope(Role.SIDECAR, "default", labels=X),
     Scope(Role.SIDECAR, "far", port_map=((80, 8080),)),
+    Scope(Role.SIDECAR, "default", X, client=Client.GRPC),
     Scope(Role.SIDECAR, "default", X, REDIRECTED, workload=Workload(X, (("web", 8080),))),
     Scope(Role.SIDECAR, "far", capture=REDIRECTED, workload=Workload(X, (("http", 8082),), True, "10.1.0.2")),
 )

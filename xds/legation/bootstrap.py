@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,17 +74,12 @@ def bootstrap(options: Options) -> str:
 
     Raises ValueError, in words for the user, for a name, an IP address, a port or an address that cannot be one.
     """
-    for what, written in (("name", options.name), ("namespace", options.namespace)):
-        if not _NAME.fullmatch(written):
-            raise ValueError(f"the {what} {written!r} is not a name: letters, digits, '-', '_' and '.' make one")
-    for what, written in (("ip", options.ip), ("bind", options.bind)):
-        if not _is_ip(written):
-            raise ValueError(f"{what} {written!r} is not an IP address")
+    _check(options)
+    if not _is_ip(options.bind):
+        raise ValueError(f"bind {options.bind!r} is not an IP address")
     for port in (*options.port_map, *options.port_map.values()):
         if not 0 < port < 65536:
             raise ValueError(f"{port} in the port map is not a port: 1 to 65535")
-    if len(parts := options.locality.split("/")) > 3 or ("" in parts and options.locality):
-        raise ValueError(f"the locality {options.locality!r} is not region, region/zone or region/zone/subzone")
     admin = _address(options.admin, "admin", lowest_port=0)
     if "socket_address" in admin and not _is_ip(admin["socket_address"]["address"]):
         raise ValueError(f"the admin address {options.admin!r} needs an IP address: Envoy binds no names")
@@ -134,6 +130,57 @@ def sds_files(options: Options) -> dict[str, str]:
 
 def _yaml(content: Any) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def for_grpc(options: Options) -> str:
+    """The JSON for gRPC's own library (GRPC_XDS_BOOTSTRAP names a file with it), which then needs no proxy.
+
+    Of the options, those that are about a proxy's addresses and ports do not count. Raises ValueError as `bootstrap` does.
+    """
+    _check(options)
+    _address(options.xds, "xds", lowest_port=1)
+    node = _node(options)
+    metadata = {key: node["metadata"][key] for key in ("NAMESPACE", "LABELS")}
+    content = {
+        "xds_servers": [
+            {"server_uri": options.xds, **_grpc_credentials(options.secure), "server_features": ["xds_v3"]}
+        ],
+        "node": {**node, "metadata": {"GENERATOR": "grpc", **metadata}},
+        "server_listener_resource_name_template": "xds.istio.io/grpc/lds/inbound/%s",
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _grpc_credentials(secure: Secure | None) -> dict[str, Any]:
+    """How the library speaks to the server. It reads the files again by itself, every ten minutes."""
+    if secure is None:
+        return {"channel_creds": [{"type": "insecure"}]}
+    _check_identity(secure)
+    if secure.server_name:
+        raise ValueError("gRPC expects the host of --xds in the server's certificate, and can be told no other name")
+    files = {"ca_certificate_file": secure.ca}
+    if secure.certificate:
+        files |= {"certificate_file": secure.certificate, "private_key_file": secure.key}
+    token = [{"type": "jwt_token_file", "config": {"jwt_token_file": secure.token}}] if secure.token else []
+    return {"channel_creds": [{"type": "tls", "config": files}], **({"call_creds": token} if token else {})}
+
+
+def _check_identity(secure: Secure) -> None:
+    if bool(secure.certificate) != bool(secure.key):
+        raise ValueError("a certificate needs its key, and the other way round")
+    if not (secure.certificate or secure.token):
+        raise ValueError("a server that speaks TLS asks who is there: a certificate with its key, or a token")
+
+
+def _check(options: Options) -> None:
+    """What is the same for all clients: ValueError for what cannot be."""
+    for what, written in (("name", options.name), ("namespace", options.namespace)):
+        if not _NAME.fullmatch(written):
+            raise ValueError(f"the {what} {written!r} is not a name: letters, digits, '-', '_' and '.' make one")
+    if not _is_ip(options.ip):
+        raise ValueError(f"ip {options.ip!r} is not an IP address")
+    if len(parts := options.locality.split("/")) > 3 or ("" in parts and options.locality):
+        raise ValueError(f"the locality {options.locality!r} is not region, region/zone or region/zone/subzone")
 
 
 _HEAD = """\
@@ -231,10 +278,7 @@ def _tls_socket(secure: Secure, address: Mapping[str, Any]) -> dict[str, Any]:
     name = secure.server_name or address.get("socket_address", {}).get("address", "")
     if not (_NAME.fullmatch(name) or _is_ip(name)):
         raise ValueError(f"the server's name {name!r} is no host name and no IP address")
-    if bool(secure.certificate) != bool(secure.key):
-        raise ValueError("a certificate needs its key, and the other way round")
-    if not (secure.certificate or secure.token):
-        raise ValueError("a server that speaks TLS asks who is there: a certificate with its key, or a token")
+    _check_identity(secure)
     san = {"san_type": "IP_ADDRESS" if _is_ip(name) else "DNS", "matcher": {"exact": name}}
     validation = {
         "default_validation_context": {"match_typed_subject_alt_names": [san]},

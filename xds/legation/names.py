@@ -133,6 +133,22 @@ def virtual_host(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+# --- gRPC without a proxy -------------------------------------------------------------------------------------------
+
+_GRPC_SERVERS = ("xds.istio.io/grpc/lds/inbound/", "grpc/server?xds.resource.listening_address=")
+"""What the names of the listeners begin with that servers ask for: Istio's, and that of gRPC's own examples."""
+
+
+def grpc_server(name: str) -> tuple[str, int] | None:
+    """The address and port on which a gRPC server listens that asks for a listener of this name; None for other names."""
+    for prefix in _GRPC_SERVERS:
+        if name.startswith(prefix):
+            address, _, port = name.removeprefix(prefix).rpartition(":")
+            if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+                return address.removeprefix("[").removesuffix("]"), int(port)
+    return None
+
+
 # --- secrets ------------------------------------------------------------------------------------------------------
 
 WORKLOAD_CERTIFICATE = "default"

@@ -16,6 +16,7 @@ from legation import names, pipeline
 from legation.cli.flags import option, paint
 from legation.cli.options import (
     CAPTURE,
+    PROXYLESS,
     ROLE,
     Asker,
     deployments,
@@ -26,6 +27,7 @@ from legation.cli.options import (
     mesh_config,
     pairs,
     port_pairs,
+    role_of,
 )
 from legation.hooks import Hook
 from legation.ingest import files
@@ -109,11 +111,14 @@ def bootstrap(
     role: str, label: dict[str, str], capture: str, variant: str, map_port: dict[int, int], tls_ca: str, tls_cert: str,
     tls_key: str, jwt: str, xds_server_name: str, out: str, **rest: Any,
 ) -> None:  # fmt: skip
-    """Print Envoy's bootstrap, for `envoy -c`; with TLS it needs a directory, --out."""
+    """Print Envoy's bootstrap, for `envoy -c`; with TLS it needs a directory, --out.
+
+    For the role `grpc` it is the JSON that gRPC's own library reads, from the file that GRPC_XDS_BOOTSTRAP names.
+    """
     own = label or (GATEWAY_LABELS if role == Role.GATEWAY else {})
     secure = None
     if tls_ca or tls_cert or tls_key or jwt or xds_server_name:
-        if not (tls_ca and out):
+        if not (tls_ca and (out or role == PROXYLESS)):
             raise click.UsageError("TLS needs --tls-ca, and --out for the files that Envoy reads beside its bootstrap")
         folder, ca, cert, key, token = (
             os.path.abspath(path) if path else "" for path in (out, tls_ca, tls_cert, tls_key, jwt)
@@ -121,10 +126,10 @@ def bootstrap(
         secure = bootstraps.Secure(folder, ca, cert, key, token, xds_server_name)
     try:
         options = bootstraps.Options(
-            role=Role(role), labels=own, capture=Capture(capture), variant=bootstraps.Variant(variant),
+            role=role_of(role), labels=own, capture=Capture(capture), variant=bootstraps.Variant(variant),
             port_map=map_port, secure=secure, **rest,
         )  # fmt: skip
-        text = bootstraps.bootstrap(options)
+        text = bootstraps.for_grpc(options) if role == PROXYLESS else bootstraps.bootstrap(options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not out:
@@ -132,7 +137,8 @@ def bootstrap(
         return
     try:
         os.makedirs(out, exist_ok=True)
-        for name, content in {**bootstraps.sds_files(options), "bootstrap.yaml": text}.items():
+        files = {"grpc.json": text} if role == PROXYLESS else {**bootstraps.sds_files(options), "bootstrap.yaml": text}
+        for name, content in files.items():
             Path(out, name).write_text(content, encoding="utf-8")
             click.echo(os.path.join(out, name))
     except OSError as error:

@@ -12,7 +12,7 @@ import click
 
 from legation import journal
 from legation.cli.flags import F, option
-from legation.model.proxy import GATEWAY_LABELS, Capture, Locality, Proxy, Role, labels
+from legation.model.proxy import GATEWAY_LABELS, Capture, Client, Locality, Proxy, Role, labels
 from legation.model.world import Mesh
 
 if TYPE_CHECKING:
@@ -91,8 +91,15 @@ def is_local(listening: str) -> bool:
         return host == "localhost"
 
 
-ROLE = click.Choice([role.value for role in Role])
+PROXYLESS = "grpc"
+"""Stands where a role is asked for: gRPC's own library, which calls as a sidecar would and needs none."""
+ROLE = click.Choice([*(role.value for role in Role), PROXYLESS])
 CAPTURE = click.Choice([capture.value for capture in Capture])
+
+
+def role_of(written: str) -> Role:
+    """What a client is to the mesh, by a word of ROLE."""
+    return Role.SIDECAR if written == PROXYLESS else Role(written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +115,12 @@ class Asker:
 
     def proxy(self) -> Proxy:
         """A gateway that names no label has Istio's."""
-        role = Role(self.role)
+        role = role_of(self.role)
         own = self.labels or (GATEWAY_LABELS if role is Role.GATEWAY else {})
         return Proxy(
             id="render", role=role, namespace=self.namespace, name="render", labels=labels(own), capture=Capture.NONE,
             bind=self.bind, port_map=tuple(sorted(self.port_map.items())),
+            client=Client.GRPC if self.role == PROXYLESS else Client.ENVOY,
             locality=Locality.parse(self.locality),
         )  # fmt: skip
 

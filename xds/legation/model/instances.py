@@ -15,7 +15,7 @@ from typing import Any
 from legation.model import endpoints, hosts, index, services
 from legation.model.meta import Object
 from legation.model.protocols import Protocol
-from legation.model.proxy import Capture, Proxy, Role, Scope, Workload, labels
+from legation.model.proxy import Capture, Client, Proxy, Role, Scope, Workload, labels
 from legation.model.recall import Reader
 from legation.model.services import Service, ServicePort
 from legation.model.world import World
@@ -55,7 +55,7 @@ def scope(world: World, proxy: Proxy, looked_at: Asked | None = None) -> Scope:
     if item is not None:
         proxy = replace(proxy, labels=labels({**dict(proxy.labels), **index.workload_labels(item)}))
     made = proxy.scope(looked_at.labels)
-    if proxy.capture is Capture.NONE and not looked_at.takes_calls:
+    if proxy.client is Client.GRPC or (proxy.capture is Capture.NONE and not looked_at.takes_calls):
         return made
     counted = tuple((key, value) for key, value in proxy.labels if key in looked_at.of_workloads)
     ip = hosts.address(proxy.ip)

@@ -204,8 +204,9 @@ def introduce(
 ) -> Proxy:
     """The Proxy behind an xDS node.
 
-    A plain id is a gateway in namespace `default` with the labels of its metadata. Raises ValueError for an empty id,
-    and for one in Istio's form whose type we do not serve.
+    A plain id is a gateway in namespace `default` with the labels of its metadata. A gRPC library calls the mesh as a
+    sidecar does, whatever its id, and opens nothing. Raises ValueError for an empty id, and for one in Istio's form whose
+    type we do not serve.
     """
     if not node_id:
         raise ValueError("the node has no id")
@@ -218,20 +219,24 @@ def introduce(
         role, ip, name = _ROLE_OF_NODE_TYPE[parts[0]], parts[1], parts[2].partition(".")[0]
         namespace = parts[3].partition(".")[0] or "default"
     written = metadata.get("LABELS")
-    client = metadata.get("GENERATOR") == "grpc" or user_agent.lower().startswith("grpc")
+    own = labels(written) if isinstance(written, Mapping) else ()
+    if metadata.get("GENERATOR") == "grpc" or user_agent.lower().startswith("grpc"):
+        return Proxy(
+            id=node_id, role=Role.SIDECAR, namespace=str(metadata.get("NAMESPACE") or namespace), name=name, ip=ip,
+            labels=own, locality=locality, capture=Capture.NONE, client=Client.GRPC, version=user_agent_version,
+        )  # fmt: skip
     return Proxy(
         id=node_id,
         role=role,
         namespace=str(metadata.get("NAMESPACE") or namespace),
         name=name,
         ip=ip,
-        labels=labels(written) if isinstance(written, Mapping) else (),
+        labels=own,
         locality=locality,
         capture=Capture.NONE if metadata.get("INTERCEPTION_MODE") == "NONE" else Capture.REDIRECT,
         bind=str(metadata.get("LEGATION_BIND") or "127.0.0.1"),
         port_map=_port_map(metadata.get("LEGATION_PORT_MAP")),
         reuse_port=str(metadata.get("LEGATION_REUSE_PORT", "true")).lower() != "false",
-        client=Client.GRPC if client else Client.ENVOY,
         version=user_agent_version,
         deployment=str(metadata.get("WORKLOAD_NAME") or ""),
     )

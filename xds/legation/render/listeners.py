@@ -9,9 +9,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from legation.model.proxy import Role, Scope
+from legation.model.proxy import Client, Role, Scope
 from legation.model.recall import Reader
-from legation.render import gateway_listeners, outbound
+from legation.render import gateway_listeners, grpc_clients, outbound
 from legation.snapshot.snapshot import Resource
 
 _PARTS: Final[dict[Role, tuple[ModuleType, ...]]] = {
@@ -26,14 +26,19 @@ own.
 
 def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
     """The names of the listeners that a scope may have (a unit)."""
-    found = (name for part in _PARTS[scope.role] for name in part.listener_names(reader, scope))
+    found = (name for part in _parts(scope) for name in part.listener_names(reader, scope))
     return tuple(dict.fromkeys(found))
 
 
 def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
     """One listener (a unit); None if nothing would be done with its connections."""
-    for part in _PARTS[scope.role]:
+    for part in _parts(scope):
         made: Resource | None = part.listener(reader, name, scope)
         if made is not None:
             return made
     return None
+
+
+def _parts(scope: Scope) -> tuple[ModuleType, ...]:
+    """A gRPC library opens nothing; its listeners say what its calls become, whatever its role."""
+    return (grpc_clients,) if scope.client is Client.GRPC else _PARTS[scope.role]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from legation import names
 from legation.model import hosts, rules
-from legation.model.proxy import Role, Scope
+from legation.model.proxy import Client, Role, Scope
 from legation.model.recall import Each, Reader, Recall
 from legation.model.rules import Caller
-from legation.render import clusters, endpoints, inbound, listeners, routes, secrets
+from legation.render import clusters, endpoints, grpc_clients, inbound, listeners, routes, secrets
 from legation.snapshot.snapshot import Change, Ref, Resource, Snapshot, evolve
 
 
@@ -43,6 +43,16 @@ def resources(reader: Reader, scope: Scope) -> Resources:
     """Everything that a scope is served (a unit)."""
     caller, here = reader.ask(rules.caller, scope), scope.anywhere
     scope = here.outward
+    if scope.client is Client.GRPC:
+        return Resources(
+            listeners=reader.each(listeners.listener, (scope,), listeners.listener_names, scope),
+            routes=reader.each(grpc_clients.route_configuration, (scope,), grpc_clients.route_names, scope),
+            clusters=reader.each(grpc_clients.cluster, (caller,), grpc_clients.cluster_names, scope, caller),
+            endpoints=reader.each(grpc_clients.load_assignment, (caller,), grpc_clients.cluster_names, scope, caller),
+            secrets=reader.each(secrets.secret, (scope.namespace, False), _none),
+            inbound_listeners=reader.each(inbound.listener, (scope,), _none),
+            inbound_clusters=reader.each(inbound.cluster, (scope,), _none),
+        )
     return Resources(
         listeners=reader.each(listeners.listener, (scope,), listeners.listener_names, scope),
         routes=reader.each(routes.route_configuration, (scope,), routes.route_names, scope),
@@ -52,6 +62,10 @@ def resources(reader: Reader, scope: Scope) -> Resources:
         inbound_listeners=reader.each(inbound.listener, (here,), inbound.listener_names, here),
         inbound_clusters=reader.each(inbound.cluster, (here,), inbound.cluster_names, here),
     )
+
+
+def _none(_reader: Reader) -> tuple[str, ...]:
+    return ()
 
 
 def secret_names(reader: Reader, scope: Scope, caller: Caller) -> frozenset[str]:
@@ -124,7 +138,10 @@ def render(recall: Recall, scope: Scope, before: Rendered, revision: str) -> tup
             removed.append((type_url, name))
         else:
             put.append(found)
-    snapshot, change = evolve(before.snapshot, put, removed, revision)
+    base = before.snapshot
+    if scope.client is Client.GRPC and before.resources is None:
+        base = replace(base, stand_in=grpc_clients.stand_in)
+    snapshot, change = evolve(base, put, removed, revision)
     return Rendered(snapshot, now), change
 
 

@@ -5,8 +5,8 @@ Versions are content hashes, so that two replicas, and a server before and after
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from legation.names import Key
@@ -44,16 +44,22 @@ Change = Mapping[str, frozenset[str]]
 """By type URL, the names that were added, changed or removed."""
 
 
+def _nothing(_type_url: str, _name: str) -> Resource | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """By type URL: name → Resource, and the version of the type as a whole.
 
-    A type that is not in `resources` has none. `revision` names the World that it was rendered from.
+    A type that is not in `resources` has none. `revision` names the World that it was rendered from. `stand_in` says what
+    a client gets that asks by name for what is not there, if anything; it depends on type URL and name alone.
     """
 
     resources: Mapping[str, Mapping[str, Resource]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
+    stand_in: Callable[[str, str], Resource | None] = _nothing
 
     def of(self, type_url: str) -> Mapping[str, Resource]:
         """The resources of a type by name; empty for a type that we do not have."""
@@ -99,7 +105,7 @@ def evolve(
         versions[type_url] = adjusted(old.version(type_url), (more[name] for name in differing if name in more), before)
         if differing:
             change[type_url] = frozenset(differing)
-    return Snapshot(tables, versions, revision or old.revision), change
+    return replace(old, resources=tables, versions=versions, revision=revision or old.revision), change
 
 
 def adjusted(version: str, more: Iterable[Resource], less: Iterable[Resource]) -> str:

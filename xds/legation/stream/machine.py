@@ -182,12 +182,11 @@ class Stream:
             track = self._tracks.get(url)
             if track is None:
                 continue
-            table = event.snapshot.of(url)
             for name in changed:
                 if not track.wants(name):
                     continue
                 track.dirty.add(name)
-                if name in table:
+                if self._target(track, name) is not None:
                     track.lingering.pop(name, None)
                 elif self._dialect.lingers(track, name):
                     track.lingering.setdefault(name, Lingering(track.likely(name)))
@@ -251,13 +250,19 @@ class Stream:
         commands.append(Send(track.row.type_url, version, flight.nonce, resources, told))
         return wake
 
+    def _target(self, track: Track, name: str) -> Resource | None:
+        """What is there under a name; or what stands in for it, if it is asked for by name."""
+        found = self._snapshot.of(track.row.type_url).get(name)
+        if found is None and name in track.subscription.names:
+            return self._snapshot.stand_in(track.row.type_url, name)
+        return found
+
     def _due(self, track: Track) -> tuple[dict[str, Resource], list[str]]:
         """What the client lacks or is owed, and what it must lose; what needs neither is crossed off."""
-        table = self._snapshot.of(track.row.type_url)
         due: dict[str, Resource] = {}
         gone: list[str] = []
         for name in sorted(track.dirty | track.forced):
-            target = table.get(name)
+            target = self._target(track, name)
             if target is None and name in track.lingering:
                 target = track.lingering[name].content if name in track.forced else None
                 if target is None:
@@ -304,8 +309,8 @@ class Stream:
 
     def _suspects(self, track: Track, due: Mapping[str, Resource]) -> dict[str, Resource]:
         """A response that lists everything puts to the test again what is in doubt, like it or not."""
-        table = self._snapshot.of(track.row.type_url)
-        return {name: table[name] for name in track.doubts if name in table and name not in due}
+        found = {name: self._target(track, name) for name in track.doubts if name not in due}
+        return {name: target for name, target in found.items() if target is not None}
 
     def _kept(self, track: Track, left_out: Mapping[str, Resource]) -> dict[str, Resource]:
         """What the client keeps for the time being: the old version of what must wait, and what lingers."""
@@ -315,10 +320,11 @@ class Stream:
 
     def _listed(self, track: Track, left_out: Mapping[str, Resource]) -> list[Resource]:
         """All of a type that the client subscribes to, save what must wait."""
-        table, wanted = self._snapshot.of(track.row.type_url), track.subscription
+        wanted = track.subscription
         if wanted.wildcard:
-            return [new for name, new in table.items() if name not in left_out]
-        return [table[name] for name in sorted(wanted.names) if name in table and name not in left_out]
+            return [new for name, new in self._snapshot.of(track.row.type_url).items() if name not in left_out]
+        found = (self._target(track, name) for name in sorted(wanted.names) if name not in left_out)
+        return [target for target in found if target is not None]
 
     def _resend(self, track: Track, flight: Flight) -> None:
         """ "After a cluster is added or changed, its endpoints must be sent, changed or not": it is not used before."""
