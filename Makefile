@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DIR ?= configs/bookinfo
 
-.PHONY: run test lint types contracts check bench protos golden support clean
+.PHONY: run test lint types contracts check bench protos golden conformance support clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/legation run $(DIR)
@@ -29,6 +29,9 @@ bench: $(VENV)/.dev
 
 protos: $(VENV)/.dev
 	$(BIN)/python protos/generate.py
+
+conformance: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/conformance/test_page.py --update
 
 support: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/golden/test_support.py --update

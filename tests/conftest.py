@@ -10,6 +10,9 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite the outputs of the golden cases")
     parser.addoption(
+        "--long", action="store_true", help="in full number what is otherwise done a few times (endurance)"
+    )
+    parser.addoption(
         "--envoy",
         choices=("local", "docker"),
         default="local",

@@ -52,12 +52,17 @@ async def test_T_03_T_06_per_type_services(type_url: str, prefix: str) -> None:
         assert (await wire.ends())[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_T_05_what_is_not_served_is_unimplemented() -> None:
+async def test_T_04_T_05_what_is_not_served_is_unimplemented() -> None:
     """Fetch methods and other services, at once."""
     async with serving(Desk()) as address, grpc.aio.insecure_channel(address) as channel:
         for method in (
             "/envoy.service.cluster.v3.ClusterDiscoveryService/FetchClusters",
             "/envoy.service.route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts",
+            "/envoy.service.route.v3.VirtualHostDiscoveryService/StreamVirtualHosts",
+            "/envoy.service.route.v3.ScopedRoutesDiscoveryService/StreamScopedRoutes",
+            "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
+            "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/DeltaExtensionConfigs",
+            "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats",
             "/envoy.api.v2.ClusterDiscoveryService/StreamClusters",
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -164,10 +169,19 @@ async def test_T_15_xds_v2_is_refused() -> None:
 
 
 @both
-async def test_T_16_an_unknown_type_does_not_end_the_stream(method: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "envoy.of.the.Future",
+        "envoy.config.route.v3.VirtualHost",
+        "envoy.service.runtime.v3.Runtime",
+        "envoy.config.core.v3.TypedExtensionConfig",
+    ],
+)
+async def test_T_04_T_16_a_type_of_which_there_is_nothing_does_not_end_the_stream(method: str, name: str) -> None:
     """The other types go on; in delta its names are told to be missing."""
     async with serving(Desk(*WORLD)) as address, Wire(address, method) as wire:
-        await wire.asks("type.googleapis.com/envoy.of.the.Future", "x")
+        await wire.asks(f"type.googleapis.com/{name}", "x")
         if method == DELTA:
             assert list((await wire.gets()).removed_resources) == ["x"]
         await wire.asks(CLUSTER)
@@ -241,6 +255,16 @@ async def test_N_05_N_06_what_is_kept_of_a_node() -> None:
         assert (envoy.client, envoy.version) == (Client.ENVOY, "1.40.0")
         assert (grpc_go.client, grpc_go.version) == (Client.GRPC, "1.71.0")
         assert "xxx" not in repr(desk.proxies)
+
+
+async def test_N_08_resources_are_bare_whatever_a_client_can_do() -> None:
+    """A wrapper is for time to live, which nothing has."""
+    desk = Desk(*WORLD)
+    request = discovery_pb2.DiscoveryRequest(type_url=CLUSTER, node={"id": "n"})  # type: ignore[arg-type]
+    request.node.client_features.append("xds.config.resource-in-sotw")
+    async with serving(desk) as address, Wire(address) as wire:
+        await wire.raw(request.SerializeToString())
+        assert {one.type_url for one in (await wire.gets()).resources} == {CLUSTER}
 
 
 def test_X_05_names_by_locator_are_names() -> None:

@@ -91,6 +91,14 @@ def test_S_09_a_request_need_not_name_all_there_is() -> None:
     assert named(play.only(play.asks(ENDPOINT, "b"))) == ["b"]
 
 
+def test_S_10_no_more_is_sent_than_was_asked_for() -> None:
+    """Clients would ignore it."""
+    play = Play(SOTW, *(endpoints(name) for name in "abc"), *(cluster(name, endpoints=False) for name in "abc"))
+    assert named(play.only(play.settle(play.asks(ENDPOINT, "a")))) == ["a"]
+    assert named(play.only(play.settle(play.asks(CLUSTER, "a")))) == ["a"]
+    assert play.puts(endpoints("b", "2"), cluster("b", "2", endpoints=False)) == []
+
+
 def test_S_11_nothing_is_sent_of_what_is_no_longer_asked_for() -> None:
     """Envoy would answer with its old version and no error, and a server that compares versions would never stop."""
     play = Play(SOTW, endpoints("a"), endpoints("b"))

@@ -118,12 +118,13 @@ class Wire:
         node: str | None = "gateway-1",
         credentials: grpc.ChannelCredentials | None = None,
         token: str = "",
+        options: Iterable[tuple[str, int]] = (),
     ) -> None:
         self.delta = method.rpartition("/")[2].startswith("Delta")
         if credentials is None:
-            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+            self.channel = grpc.aio.insecure_channel(address, options=[*OPTIONS, *options])
         else:
-            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+            self.channel = grpc.aio.secure_channel(address, credentials, options=[*OPTIONS, *options])
         self.call = self.channel.stream_stream(method)(metadata=token and (("authorization", f"Bearer {token}"),))
         self.node = node
 

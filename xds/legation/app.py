@@ -151,7 +151,7 @@ class App:
         clients = ClientStatus(self.fleet, door.administrator)
         server = Server(
             self.fleet, access=door, handlers=[admin.handler, clients.handler],
-            services=[*admin.services, *clients.services],
+            services=[*admin.services, *clients.services], turned_away=self._metrics.turned_away.inc,
         )  # fmt: skip
         self.xds = tuple(server.bind(address) for address in settings.xds)
         self.xds_over_tls = tuple(server.bind(*port) for port in self._channel.ports)

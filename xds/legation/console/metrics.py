@@ -29,6 +29,7 @@ class Metrics:
     streams: Gauge
     first_request_wait: Histogram
     reconnects: Counter
+    turned_away: Counter
     refusals: Counter
     pushes: Counter
     send_bytes: Counter
@@ -68,6 +69,7 @@ class Metrics:
             streams=gauge("streams", "Open xDS streams.", "variant", "client"),
             first_request_wait=seconds("first_request_wait", "From a stream's first request to its first response."),
             reconnects=counter("reconnects", "Streams of clients that had been here before."),
+            turned_away=counter("turned_away", "Streams that were told to come again, since too many came at once."),
             refusals=counter(
                 "refusals", "Calls and streams that were refused for want of an identity or a right.", "why"
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import chain
 
 from legation import names
 from legation.snapshot import order
@@ -30,6 +31,12 @@ CHUNK = 2 << 20
 
 MAX_TYPES = 64
 """Types on one stream: Envoy has a dozen."""
+
+MAX_NAMES = 200_000
+"""Names on one stream, asked for or said to be there: more than Envoy can hold."""
+
+LONGEST_NAME = 1024
+"""Characters of a name: a host has 253 of them."""
 
 NOTHING = Snapshot()
 
@@ -105,7 +112,21 @@ class Stream:
             return Close("INVALID_ARGUMENT", f"xDS v2 is not served: {request.type_url}")
         if request.type_url not in self._tracks and len(self._tracks) >= MAX_TYPES:
             return Close("RESOURCE_EXHAUSTED", f"more than {MAX_TYPES} types on one stream")
+        listed = (request.names, request.subscribe, request.initial_resource_versions)
+        if any(len(name) > LONGEST_NAME for name in chain(*listed)):
+            return Close("INVALID_ARGUMENT", f"a name has more than {LONGEST_NAME} characters")
+        most = sum(map(len, listed)) + sum(len(track.subscription.names) for track in self._tracks.values())
+        if most > MAX_NAMES and self._asks_for(request) > MAX_NAMES:
+            return Close("RESOURCE_EXHAUSTED", f"more than {MAX_NAMES:,} names on one stream")
         return None
+
+    def _asks_for(self, request: Requested) -> int:
+        """How many names this stream would have to remember."""
+        others = sum(len(track.subscription.names) for url, track in self._tracks.items() if url != request.type_url)
+        track = self._tracks.get(request.type_url)
+        before = track.subscription.names if track is not None and self._dialect.INCREMENTAL else frozenset[str]()
+        come = {*request.names, *request.subscribe, *request.initial_resource_versions}
+        return others + len((before | come) - set(request.unsubscribe))
 
     def _request(self, request: Requested, now: float, commands: list[Command]) -> None:
         track = self._tracks.get(request.type_url)

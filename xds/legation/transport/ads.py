@@ -7,6 +7,7 @@ by the number of its types; whatever is published meanwhile is merged there.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -18,17 +19,20 @@ from envoy.config.core.v3 import base_pb2
 from google.protobuf.message import DecodeError
 
 from legation.model.access import Peer
-from legation.model.proxy import Proxy
+from legation.model.proxy import Client, Proxy
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
 from legation.stream.inventory import Holding
 from legation.stream.machine import WATCHDOG, Stream, Variant
-from legation.transport import codec
+from legation.transport import codec, limits
 from legation.transport.access import Access
 from legation.transport.control import Control
 from legation.transport.identity import Context
+from legation.transport.limits import Crowded, Entrance, Pace, Place
+
+log = logging.getLogger("legation")
 
 FIRST_REQUEST = 30.0
 """Seconds that a client has for its first request."""
@@ -64,6 +68,8 @@ class Conversation:
         type_url: str,
         identifier: bytes,
         context: Context,
+        entrance: Entrance,
+        pace: Pace,
     ) -> None:
         self.previous = Snapshot()
         self.peer = peer
@@ -74,6 +80,11 @@ class Conversation:
         self._type_url = type_url
         self._identifier = identifier
         self._context = context
+        self._entrance = entrance
+        self._pace = pace
+        self._place: Place | None = None
+        self._asked = False
+        self._warned = False
         self._loop = asyncio.get_running_loop()
         self._stream: Stream | None = None
         self._joined = False
@@ -146,7 +157,13 @@ class Conversation:
         """Read on whatever the writer does: a client that is stuck in writing to us would never read from us."""
         try:
             while (raw := await self._context.read()) is not grpc.aio.EOF:
+                wait = self._pace.spend(len(raw), self._loop.time())
                 await self._hear(raw)
+                del raw  # a first request can be large, and the next may be long in coming
+                if wait:
+                    await asyncio.sleep(wait)
+        except Crowded:
+            self.close("UNAVAILABLE", "too many clients at once; come again")
         except DecodeError:
             self.close("INVALID_ARGUMENT", "not a discovery request of this method")
         except PermissionError as refusal:
@@ -159,23 +176,33 @@ class Conversation:
             self._news.set()
 
     async def _hear(self, raw: bytes) -> None:
+        if not self._asked:
+            self._asked = True
+            self._waits = self._loop.time()
+            await self._control.ready()
+            self._place = await self._entrance.enter()
         event, node = self._dialect.read(raw, self._type_url)
         if self._type_url not in ("", event.type_url):
             raise ValueError(f"this service has {self._type_url} only, not {event.type_url}")
         if self._stream is None:
-            self._waits = self._loop.time()
-            await self._join(node)
+            self._join(node)
         nonce, _ = self._written.get(event.type_url, ("", 0.0))
         if event.response_nonce and event.response_nonce != nonce:
             self._control.stale(self, event.type_url)
         self._handle(event)
+        if not self._sends:
+            self._make_room()
 
-    async def _join(self, node: base_pb2.Node | None) -> None:
+    def _make_room(self) -> None:
+        """It is up, as far as it depends on us."""
+        if self._place is not None:
+            self._place.leave()
+
+    def _join(self, node: base_pb2.Node | None) -> None:
         """The node counts on the first message of a stream, whatever its type; later ones may leave it out."""
         if node is None:
             raise ValueError("the first request has no node")
         self.proxy = codec.proxy(node)
-        await self._control.ready()
         self._access.admit(self.peer, self.proxy)
         snapshot = self._control.join(self.proxy, self)
         self._joined = True
@@ -183,12 +210,13 @@ class Conversation:
         self._stream = Stream(self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous)
 
     def _leave(self) -> None:
+        self._make_room()
         if self._joined:
             self._joined = False
             self._control.leave(self)
 
     def _silent(self) -> None:
-        if self._stream is None and not hasattr(self, "proxy"):
+        if not self._asked:
             self.close("DEADLINE_EXCEEDED", "no request")
 
     def _handle(self, event: Event) -> None:
@@ -214,11 +242,22 @@ class Conversation:
 
     async def _send(self, command: Send) -> None:
         raw = self._dialect.write(command, self._identifier)
+        if len(raw) > limits.NEAR and self.proxy.client is Client.GRPC:
+            self._warn(command, len(raw))
         self._written[command.type_url] = command.nonce, self._loop.time()
         await self._context.write(raw)
         wait, self._waits = self._waits, None
         if self._joined:
             self._control.sent(self, command, len(raw), self._loop.time() - wait if wait is not None else None)
+
+    def _warn(self, command: Send, size: int) -> None:
+        """Once for a stream: else a client that hangs up at each of these is all that the log is about."""
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%s is sent %d MiB at once (%s); clients of gRPC take 4 MiB and hang up at more, unless they are told",
+                self.proxy.id, size >> 20, command.type_url.rpartition(".")[2],
+            )  # fmt: skip
 
     def _wake(self, at: float) -> None:
         """A timer that rings too early is harmless, so only an earlier one replaces it."""
@@ -239,6 +278,7 @@ class Conversation:
             self._news.clear()
             while self._sends and self._close is None:
                 await self._send(self._sends.popleft())
+                self._make_room()
             if self._close is not None:
                 await self._context.abort(grpc.StatusCode[self._close.code], self._close.detail)
             if self._over:

@@ -17,9 +17,13 @@ from legation.model.proxy import Locality, Proxy, introduce
 from legation.snapshot.delimited import delimited, head
 from legation.stream.commands import Send
 from legation.stream.events import Fault, Requested
+from legation.transport import limits
 
 ERROR_LIMIT = 16 << 10
 """Characters of a client's error text that are kept: Envoy may quote whole resources in it."""
+
+LONGEST_ID = 1024
+"""Characters of a node's id. It is told to people, and so has no line breaks."""
 
 
 # Requests.
@@ -59,8 +63,12 @@ def delta_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_p
 def proxy(node: base_pb2.Node) -> Proxy:
     """Who a node says it is. Nothing of the message is kept: Envoy lists every extension that it has in it.
 
-    Raises ValueError for a node that does not say it in a form that we serve.
+    Raises ValueError for a node that does not say it in a form that we serve, or at a length that nobody needs.
     """
+    if node.ByteSize() > limits.NODE or node.metadata.ByteSize() > limits.METADATA:
+        raise ValueError(f"the node is larger than {limits.NODE} bytes, or its metadata than {limits.METADATA}")
+    if len(node.id) > LONGEST_ID or not node.id.isprintable():
+        raise ValueError(f"the node's id is longer than {LONGEST_ID} characters, or cannot be printed")
     version = node.user_agent_version
     if node.HasField("user_agent_build_version"):
         build = node.user_agent_build_version.version

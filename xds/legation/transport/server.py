@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc
 from envoy.service.cluster.v3 import cds_pb2
@@ -20,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from legation import names
-from legation.transport import codec
+from legation.transport import codec, limits
 from legation.transport.access import Access, Doorman
 from legation.transport.ads import DELTA, SOTW, Conversation, Dialect
 from legation.transport.control import Control
@@ -32,15 +32,15 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Clients that are gone without a word are noticed within a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Envoy and grpc-go ping at their own pace; the default allows one ping in five minutes and hangs up at the third.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     # Who is refused because its certificate expired shows a newer one on a new connection only, so one without streams ends.
     ("grpc.max_connection_idle_ms", 100),
     # Without ADS Envoy opens a stream per cluster; the default of about a hundred leaves the others without endpoints.
-    ("grpc.max_concurrent_streams", 1 << 20),
-    # A reconnecting client lists a version for every resource that it has.
-    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_concurrent_streams", limits.STREAMS),
+    ("grpc.max_receive_message_length", limits.REQUEST),
     ("grpc.max_send_message_length", -1),
 )
 
@@ -62,7 +62,8 @@ class Server:
     """An xDS server. `bind` it, `start` it, `stop` it, once each, on one event loop.
 
     `access` is its door: without one, that of a server without TLS. `identifier` goes out with every response; `handlers`
-    are served beside xDS, their service names in `services`.
+    are served beside xDS, their service names in `services`. `turned_away` is called for every stream that is told to come
+    again, because too many came at once. `options` take the place of those in OPTIONS.
     """
 
     def __init__(
@@ -74,15 +75,20 @@ class Server:
         handlers: Sequence[grpc.GenericRpcHandler] = (),
         services: Iterable[str] = (),
         options: Iterable[tuple[str, int]] = (),
+        turned_away: Callable[[], None] = lambda: None,
     ) -> None:
         self._control = control
         self._access = access or Access()
         self._identifier = codec.control_plane(identifier)
         self._conversations: set[Conversation] = set()
+        self._entrance = limits.Entrance(turned_away)
+        self._paces = limits.Paces()
         self._draining = False
         self._paths: list[str] = []
         self._ready: asyncio.Task[None] | None = None
-        self._grpc = grpc.aio.server(interceptors=[Doorman(self._access)], options=[*OPTIONS, *options])
+        self._grpc = grpc.aio.server(
+            interceptors=[Doorman(self._access)], options=list({**dict(OPTIONS), **dict(options)}.items())
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._grpc.add_generic_rpc_handlers([self._service(*service) for service in SERVICES])
@@ -159,12 +165,16 @@ class Server:
             if self._draining:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
             peer = self._access.peer(context)
-            conversation = Conversation(self._control, self._access, peer, dialect, type_url, self._identifier, context)
+            pace = self._paces.begin(peer.address)
+            conversation = Conversation(
+                self._control, self._access, peer, dialect, type_url, self._identifier, context, self._entrance, pace
+            )
             self._conversations.add(conversation)
             try:
                 await conversation.run()
             finally:
                 self._conversations.discard(conversation)
+                self._paces.end(peer.address, pace, asyncio.get_running_loop().time())
 
         return grpc.stream_stream_rpc_method_handler(converse)
 
