@@ -14,14 +14,13 @@ from legation import hooks, names
 from legation.console.metrics import Metrics
 from legation.hooks import Hook, Hooked
 from legation.journal import log, say
-from legation.model import gateway_analysis, instances, sidecar_analysis
+from legation.model import gateway_analysis, inbound, instances, sidecar_analysis
 from legation.model.instances import Asked
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.problems import Problem
 from legation.progress import Progress
-from legation.render import inbound
 from legation.render.resources import Rendered, render, resources
 from legation.served import Served
 from legation.snapshot.snapshot import Change, Snapshot

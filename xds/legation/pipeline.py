@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from legation.ingest import admission, files, secret_folders
 from legation.ingest.admission import Admission, File
-from legation.model import analysis, certificates, gateway_analysis, instances, sidecar_analysis
+from legation.model import analysis, certificates, gateway_analysis, inbound, instances, sidecar_analysis
 from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Proxy, Scope
@@ -66,8 +66,6 @@ def analysed(recall: Recall, admitted: Admission, scopes: Iterable[Scope] = ()) 
 
 
 def _at_proxy(recall: Recall, scope: Scope) -> Iterable[Finding]:
-    from legation.render import inbound  # noqa: PLC0415  (see compile)
-
     checks = (gateway_analysis.at_proxy, sidecar_analysis.at_proxy, inbound.at_proxy)
     return [finding for check in checks for finding in recall.ask(check, scope)]
 

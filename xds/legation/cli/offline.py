@@ -39,7 +39,11 @@ from legation.render import printed
 @click.command()
 @click.argument("directory")
 @option("--role", type=ROLE, required=True, help="Who is asking.")
+@option(
+    "--name", default="render", help="Its name, like a pod's: it says which workload is called.", show_default=False
+)
 @option("--namespace", default="default", help="The proxy's namespace.")
+@option("--capture", type=CAPTURE, default="none", help="How a sidecar's traffic reaches it.")
 @option("--label", multiple=True, callback=pairs, help="A label of the proxy, KEY=VALUE.")
 @option("--map-port", multiple=True, callback=port_pairs, help="WRITTEN=REAL: where a written port is served.")
 @option("--bind", callback=ip, default="127.0.0.1", help="The address of a sidecar's own listeners.")
@@ -51,7 +55,9 @@ from legation.render import printed
 def render(
     directory: str,
     role: str,
+    name: str,
     namespace: str,
+    capture: str,
     label: dict[str, str],
     map_port: dict[int, int],
     bind: str,
@@ -62,7 +68,7 @@ def render(
     deployments: str,
 ) -> None:
     """Print the Envoy resources that such a proxy gets. Documents with errors are left out, and told."""
-    asker = Asker(role, namespace, label, map_port, bind, locality)
+    asker = Asker(role, namespace, label, map_port, bind, locality, name, capture)
     (directory,) = existing((directory,))
     sources = (directory, mesh_config) if mesh_config else (directory,)
     compiled = pipeline.compile(files.read_tree(sources), asker.proxy(), mesh(deployments), mesh_config, hooks)

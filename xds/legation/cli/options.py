@@ -112,14 +112,16 @@ class Asker:
     port_map: dict[int, int]
     bind: str
     locality: str
+    name: str
+    capture: str
 
     def proxy(self) -> Proxy:
         """A gateway that names no label has Istio's."""
         role = role_of(self.role)
         own = self.labels or (GATEWAY_LABELS if role is Role.GATEWAY else {})
         return Proxy(
-            id="render", role=role, namespace=self.namespace, name="render", labels=labels(own), capture=Capture.NONE,
-            bind=self.bind, port_map=tuple(sorted(self.port_map.items())),
+            id="render", role=role, namespace=self.namespace, name=self.name, labels=labels(own),
+            capture=Capture(self.capture), bind=self.bind, port_map=tuple(sorted(self.port_map.items())),
             client=Client.GRPC if self.role == PROXYLESS else Client.ENVOY,
             locality=Locality.parse(self.locality),
         )  # fmt: skip

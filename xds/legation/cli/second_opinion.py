@@ -8,7 +8,7 @@ from legation import pipeline
 from legation.ingest.admission import Admission
 from legation.local import static
 from legation.local.verdict import verdict
-from legation.model import instances
+from legation.model import index, instances
 from legation.model.findings import Finding
 from legation.model.meta import Key
 from legation.model.proxy import Capture, Proxy, Role, Scope, labels
@@ -36,18 +36,26 @@ def problems(admitted: Admission) -> list[Problem]:
 
 
 def scopes(world: World) -> list[Scope]:
-    """Who may ask: a gateway for every selector in use, and a sidecar in every namespace."""
+    """Who may ask: a gateway for every selector in use; in every namespace, and for every Sidecar's selector, a sidecar
+    whose traffic is redirected and one whose is not.
+    """
     looked_at = instances.asked(world)
     gateways = {
         (item.key.namespace, labels(item.spec.selector or {}))
         for item in world.objects.values()
         if item.key.kind == "Gateway"
     }
-    asking = [(Role.GATEWAY, *which) for which in sorted(gateways)]
-    asking += [(Role.SIDECAR, namespace, ()) for namespace in sorted({key.namespace for key in world.objects} - {""})]
+    beside = {(namespace, labels({})) for namespace in {key.namespace for key in world.objects} - {""}}
+    beside |= {
+        (item.key.namespace, labels(index.sidecar_labels(item)))
+        for item in world.objects.values()
+        if item.key.kind == "Sidecar"
+    }
+    asking = [(Role.GATEWAY, Capture.NONE, *which) for which in sorted(gateways)]
+    asking += [(Role.SIDECAR, capture, *which) for which in sorted(beside) for capture in Capture]
     proxies = (
-        Proxy("validate", role, namespace, "validate", labels=own, capture=Capture.NONE)
-        for role, namespace, own in asking
+        Proxy("validate", role, namespace, "validate", labels=own, capture=capture)
+        for role, capture, namespace, own in asking
     )
     return [instances.scope(world, proxy, looked_at) for proxy in proxies]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from legation import names
-from legation.model import baseline, hosts, instances, mesh, protocols, rules, sidecars
+from legation.model import baseline, hosts, instances, mesh, outlets, protocols, rules, sidecars
 from legation.model.connections import ConnectionPoolSettings, HTTPSettings
 from legation.model.findings import Finding
 from legation.model.gateway import ServerTLSSettings
@@ -99,7 +99,7 @@ def opened(reader: Reader, scope: Scope) -> Opened:
         found = [_of_instance(reader, scope, instance, pool, item) for instance in called]
     else:
         found = []
-    return _without_clashes(reader, found)
+    return _without_clashes(reader, scope, found)
 
 
 # --- by the services ----------------------------------------------------------------------------------------------
@@ -214,23 +214,49 @@ def _spoken_to(pool: ConnectionPoolSettings | None, protocol: Protocol) -> Conne
     return (pool or ConnectionPoolSettings()).model_copy(update={"http": asked})
 
 
-def _without_clashes(reader: Reader, found: list[Inbound | Finding] | list[Inbound]) -> Opened:
-    """Of several for one port the first has it."""
-    redirected_to: int = reader.ask(mesh.setting, "proxy_inbound_listen_port")
+def _without_clashes(reader: Reader, scope: Scope, found: list[Inbound | Finding] | list[Inbound]) -> Opened:
+    """Of several for one port the first has it; and what is called by many goes before what is new: an address at which
+    the workload's own calls are taken is theirs.
+    """
     ports: dict[object, Inbound] = {}
     findings: list[Finding] = []
     for one in found:
         if isinstance(one, Finding):
             findings.append(one)
-            continue
-        if not one.bind and one.number == redirected_to:
+        elif not one.bind and one.number == arrival(reader, scope):
             said = f"port {one.number} is where calls are redirected to; no workload can be called there"
             findings.append(Finding(one.origins[0], one.path, Severity.WARNING, NEVER_OPEN, said, "use another port"))
-            continue
-        first = ports.setdefault((one.bind, one.real) if one.bind else one.number, one)
-        if first is not one:
+        elif one.bind and _is_taken(reader, scope, one):
+            said = (
+                f"at {one.bind}:{one.real} this proxy takes the calls that its workload makes; this entry stays closed"
+            )
+            hint = "give the entry another `bind`, or start the proxy with another --bind"
+            findings.append(Finding(one.origins[0], one.path, Severity.ERROR, SAME_ADDRESS, said, hint))
+        elif (first := ports.setdefault((one.bind, one.real) if one.bind else one.number, one)) is not one:
             findings += _clash(first, one)
     return Opened(tuple(ports.values()), tuple(findings))
+
+
+def _is_taken(reader: Reader, scope: Scope, port: Inbound) -> bool:
+    if scope.capture is Capture.REDIRECT:
+        caught = scope.real_port(reader.ask(mesh.setting, "proxy_listen_port"))
+        if port.real in (caught, arrival(reader, scope)):
+            return True
+    for other in reader.ask(outlets.outlets, scope.outward):
+        same = port.bind == other.bind or (other.is_real and not {port.bind, other.bind}.isdisjoint(ANY_ADDRESS))
+        if same and port.real == (scope.real_port(other.port) if other.is_real else other.port):
+            return True
+    return False
+
+
+def arrival(reader: Reader, scope: Scope) -> int:
+    """The port of a proxy to which calls to its workload are redirected."""
+    return scope.real_port(reader.ask(mesh.setting, "proxy_inbound_listen_port"))
+
+
+def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
+    """What is to be said about the ports that proxies of a scope do not open (a unit)."""
+    return reader.ask(opened, scope.anywhere).findings
 
 
 def _clash(first: Inbound, one: Inbound) -> Iterator[Finding]:

@@ -20,15 +20,13 @@ from google.protobuf.message import Message
 
 from legation import names
 from legation.model import inbound, mesh
-from legation.model.findings import Finding
-from legation.model.inbound import ANY_ADDRESS, Inbound, Opened
+from legation.model.inbound import Inbound
 from legation.model.protocols import Protocol
 from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
 from legation.model.services import ServicePort
 from legation.names import ClusterName
-from legation.problems import Severity
-from legation.render import access_logs, clusters, http_manager, listeners, order, tls, wire
+from legation.render import access_logs, clusters, http_manager, order, tls, wire
 from legation.render.draft import ClusterDraft
 from legation.render.features import arrivals, connection_pool, proxy_defaults
 from legation.snapshot.snapshot import Ref, Resource
@@ -41,40 +39,9 @@ FROM = ("127.0.0.6", "::6")
 """The addresses from which a proxy calls its own workload: those who redirect know by them that they must not."""
 
 
-def _opened(reader: Reader, scope: Scope) -> Opened:
-    """The ports that a workload is called on (a unit), without those whose address the workload's own calls take: what
-    is called by many goes before what is new.
-    """
-    found: Opened = reader.ask(inbound.opened, scope)
-    if not any(port.bind for port in found.ports):
-        return found
-    taken = {names.parse_listener(name) for name in reader.ask(listeners.listener_names, scope.outward)} - {None}
-    lost = tuple(port for port in found.ports if port.bind and any(_same(port, *other) for other in taken if other))
-    return Opened(
-        tuple(port for port in found.ports if port not in lost), (*found.findings, *(_taken(port) for port in lost))
-    )
-
-
-def _same(port: Inbound, bind: str, real: int) -> bool:
-    return port.real == real and (port.bind == bind or port.bind in ANY_ADDRESS or bind in ANY_ADDRESS)
-
-
-def _taken(port: Inbound) -> Finding:
-    said = (
-        f"{port.bind}:{port.real} is where this proxy takes its workload's own calls to port {port.number} of services"
-    )
-    hint = "give the entry another `bind`, or start the proxy with another --bind"
-    return Finding(port.origins[0], port.path, Severity.ERROR, inbound.SAME_ADDRESS, said, hint)
-
-
-def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
-    """What is to be said about the ports that proxies of a scope do not open (a unit)."""
-    return reader.ask(_opened, scope.anywhere).findings
-
-
 def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
     """The names of the listeners for calls to a workload (a unit)."""
-    own = tuple(_name(port) for port in reader.ask(_opened, scope).ports if port.bind)
+    own = tuple(_name(port) for port in reader.ask(inbound.opened, scope).ports if port.bind)
     return (names.VIRTUAL_INBOUND, *own) if _is_redirected(scope) else own
 
 
@@ -88,7 +55,7 @@ def _is_redirected(scope: Scope) -> bool:
 
 def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
     """One of them (a unit)."""
-    ports = reader.ask(_opened, scope).ports
+    ports = reader.ask(inbound.opened, scope).ports
     if name == names.VIRTUAL_INBOUND and _is_redirected(scope):
         return _redirected(reader, scope, [port for port in ports if not port.bind])
     return next((_own(reader, scope, port) for port in ports if port.bind and _name(port) == name), None)
@@ -104,7 +71,7 @@ def _own(reader: Reader, scope: Scope, port: Inbound) -> Resource:
 
 def _redirected(reader: Reader, scope: Scope, ports: list[Inbound]) -> Resource:
     """The listener of all redirected calls. Those to its own port would go round for ever."""
-    number: int = reader.ask(mesh.setting, "proxy_inbound_listen_port")
+    number = inbound.arrival(reader, scope)
     made = _listener(reader, names.VIRTUAL_INBOUND, "0.0.0.0", number)
     packed = wire.pack(original_dst_pb2.OriginalDst())
     made.listener_filters.add(name=ORIGINAL_DESTINATION).typed_config.CopyFrom(packed)
@@ -209,13 +176,13 @@ def _resource(made: listener_pb2.Listener, ports: Iterable[Inbound]) -> Resource
 
 def cluster_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
     """The clusters of the ports that a workload is called on (a unit)."""
-    own = tuple(port.cluster for port in reader.ask(_opened, scope).ports)
+    own = tuple(port.cluster for port in reader.ask(inbound.opened, scope).ports)
     return (*own, names.INBOUND_PASSTHROUGH_CLUSTER) if _is_redirected(scope) else own
 
 
 def cluster(reader: Reader, name: str, scope: Scope) -> Resource | None:
     """One of them (a unit)."""
-    ports = (*reader.ask(_opened, scope).ports, inbound.elsewhere(reader))
+    ports = (*reader.ask(inbound.opened, scope).ports, inbound.elsewhere(reader))
     port = next((port for port in ports if port.cluster == name), None)
     return _cluster(reader, port) if port is not None else None
 

@@ -91,6 +91,8 @@ HTTP_FILTERS: Final[tuple[tuple[str, Message], ...]] = (
 """The HTTP filters of every listener, as Istio orders them."""
 
 INBOUND_HTTP: Final[tuple[InboundFeature, ...]] = (
+    # After whatever says who may call: that looks at a request as it came.
+    arrivals.for_browsers,
     # Envoy wants it last.
     arrivals.request,
 )
