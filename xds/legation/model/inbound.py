@@ -18,7 +18,7 @@ from legation.model.instances import Instance
 from legation.model.meta import Key, Object
 from legation.model.policies import Policy
 from legation.model.protocols import Protocol
-from legation.model.proxy import Capture, Role, Scope
+from legation.model.proxy import Capture, Client, Role, Scope
 from legation.model.recall import Reader
 from legation.model.sidecar import IstioIngressListener
 from legation.names import ClusterName
@@ -82,7 +82,7 @@ class Opened:
 
 def opened(reader: Reader, scope: Scope) -> Opened:
     """On which ports the workloads of a scope are called (a unit)."""
-    if scope.role is not Role.SIDECAR:
+    if scope.role is not Role.SIDECAR or scope.client is Client.GRPC:
         return Opened()
     key = reader.ask(sidecars.governing, scope.namespace, scope.labels)
     item = sidecars.document(reader, key) if key is not None else None
