@@ -65,43 +65,80 @@ _ASK: Final = frozenset({
 })  # fmt: skip
 """Commands that need an argument."""
 _ASK_AND_CUT: Final = frozenset({
-    "CEL", "DYNAMIC_METADATA", "ENVIRONMENT", "FILTER_STATE", "METADATA", "QUERY_PARAM", "REQ", "REQUEST_HEADER",
+    "DYNAMIC_METADATA", "ENVIRONMENT", "FILTER_STATE", "METADATA", "QUERY_PARAM", "REQ", "REQUEST_HEADER",
     "RESP", "RESPONSE_HEADER", "RESPONSE_TRAILER", "STREAM_INFO_REQ", "TRAILER", "UPSTREAM_FILTER_STATE",
 })  # fmt: skip
 """Commands that need an argument, and may be cut to a length."""
-_UNTRIED: Final = frozenset({"COALESCE", "FILE_CONTENT", "SECRET", "REQ_WITHOUT_QUERY"})
-"""Commands that depend on files or on what is built in: let through."""
+_UNCHECKED: Final = frozenset({"CEL", "COALESCE"})
+"""Commands whose arguments are small languages of their own. One that is wrong takes all routes of a table with it, and
+nobody can tell here; so they are refused.
+"""
+_OF_HEADERS: Final = frozenset({"REQ", "REQUEST_HEADER", "RESP", "RESPONSE_HEADER", "RESPONSE_TRAILER", "TRAILER"})
+"""Commands that ask for a header, or for another one if that is not there: `%REQ(a?b)%`."""
+_NOT_IN_LOGS: Final = frozenset({"PER_REQUEST_STATE"})
 
-KNOWN: Final = _BARE | _MAY_ASK | _CUT | _ASK | _ASK_AND_CUT | _UNTRIED
-_COMMAND: Final = re.compile(r"%(?:%|([A-Z0-9_]+)(\(.*?\))?(:[0-9]+)?%)")
+KNOWN: Final = _BARE | _MAY_ASK | _CUT | _ASK | _ASK_AND_CUT | _UNCHECKED
+_COMMAND: Final = re.compile(r"%(?:%|([A-Z0-9_]+)(\(.*?\))?(:[0-9]{1,18})?%)")
 
 
-def fault(value: str) -> tuple[str, str] | None:
-    """What is wrong with the commands in a header's value, and what to do; None if Envoy takes them."""
+def fault(value: str, logged: bool = False) -> tuple[str, str] | None:
+    """What is wrong with the commands in a header's value, or in the format of a log, and what to do; None if Envoy takes
+    them.
+    """
     at = value.find("%")
     while at >= 0:
         found = _COMMAND.match(value, at)
         if found is None:
             lower = re.match(r"%([A-Za-z0-9_]+)(\(.*?\))?(:[0-9]+)?%", value[at:])
-            if lower is not None and lower[1].upper() in KNOWN:
+            if lower is not None and lower[1].upper() in KNOWN and lower[1] not in KNOWN:
                 return f"Envoy's commands are in capitals: %{lower[1]}% is none", f"write %{lower[1].upper()}…%"
             return "a lone %", "write %% for a percent sign, or a whole command: %REQ(x-name)%"
-        if found[1] is not None and (wrong := _misused(found[1], bool(found[2]), found[3] is not None)):
+        if found[1] is not None and (wrong := _misused(found[1], found[2] or "", found[3] is not None, logged)):
             return wrong
         at = value.find("%", found.end())
     return None
 
 
-def _misused(name: str, asks: bool, cut: bool) -> tuple[str, str] | None:
-    if name in _UNTRIED:
-        return None
+def _misused(name: str, brackets: str, cut: bool, logged: bool) -> tuple[str, str] | None:
     if name not in KNOWN:
-        near = difflib.get_close_matches(name, KNOWN, n=1)
+        near = difflib.get_close_matches(name, KNOWN - _UNCHECKED, n=1)
         return f"Envoy has no command %{name}%", f"did you mean %{near[0]}%?" if near else "write %% for a percent sign"
-    if name in _ASK | _ASK_AND_CUT and not asks:
-        return f"%{name}% needs to know which", f"write %{name}(…)%"
-    if name in _BARE | _CUT and asks:
+    if name in _UNCHECKED:
+        said = f"what %{name}% asks for cannot be checked here, and one mistake in it would take every route along"
+        return said, "use other commands, or a hook (docs/hooks.md)"
+    if logged and name in _NOT_IN_LOGS:
+        return f"Envoy has no command %{name}% in logs", "leave it out"
+    if name in _ASK | _ASK_AND_CUT:
+        if not brackets:
+            return f"%{name}% needs to know which", f"write %{name}(…)%"
+        if wrong := _fault_of_argument(name, brackets[1:-1]):
+            return f"%{name}{brackets}%: {wrong[0]}", wrong[1]
+    if name in _BARE | _CUT and brackets:
         return f"%{name}% has no argument", f"write %{name}%"
     if cut and name not in _CUT | _ASK_AND_CUT:
         return f"%{name}% cannot be cut to a length", "leave out the colon and the number"
+    return None
+
+
+_HEADER: Final = re.compile(r":?[!#$%&'*+\-.^_`|~0-9A-Za-z]*\Z")
+_STATE: Final = re.compile(r"[^:]+(:(PLAIN|TYPED|FIELD:.+))?\Z")
+_DURATION: Final = re.compile(r"[^:]*:[^:]*(:(ms|us|ns))?\Z")
+_PLACES: Final = ("DYNAMIC", "CLUSTER", "ROUTE", "UPSTREAM_HOST", "LISTENER", "VIRTUAL_HOST", "LISTENER_FILTER_CHAIN")
+
+
+def _fault_of_argument(name: str, text: str) -> tuple[str, str] | None:
+    """What is wrong with what stands in brackets: found by asking Envoy 1.40, too."""
+    if not text:
+        return "nothing in the brackets", f"write %{name}(…)%"
+    if name in _OF_HEADERS:
+        if text.count("?") > 1:
+            return "more than one alternative", "name one header, and perhaps another one after a ?"
+        if not all(_HEADER.match(part) for part in text.split("?")):
+            return "this is no header name", "use letters, digits and '-'"
+    if name in ("FILTER_STATE", "UPSTREAM_FILTER_STATE") and not _STATE.match(text):
+        return "this is no filter state", "write its key, and perhaps :PLAIN, :TYPED or :FIELD:name after it"
+    if name == "COMMON_DURATION" and not _DURATION.match(text):
+        return "this is no time between two points", "write DS_RX_BEG:DS_RX_END:ms, or us or ns"
+    if name == "METADATA" and text.partition(":")[0] not in _PLACES:
+        return "nothing has such metadata", f"known: {', '.join(_PLACES)}"
     return None

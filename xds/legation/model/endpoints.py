@@ -118,6 +118,8 @@ def _of_entries(reader: Reader, service: Service, port: ServicePort) -> Iterator
             continue
         for endpoint in entry.spec.endpoints or ():
             any_written = True
+            if not endpoint.address:
+                continue  # behind a gateway of another network, of which we know nothing
             number = (endpoint.ports or {}).get(written.name) or written.target_port or written.number
             yield _entry(endpoint, number, {}, entry.key)
         if entry.spec.workload_selector is not None:

@@ -40,6 +40,7 @@ from legation.model.values import (
     PortNumber,
     PortOrZero,
     Str,
+    is_ip,
     is_label,
     wrong,
 )
@@ -246,7 +247,9 @@ def _slice_addresses(raw: Raw) -> Iterator[Finding]:
     for index, endpoint in items(raw, "endpoints"):
         addresses = endpoint.get("addresses")
         for place, address in enumerate(addresses if isinstance(addresses, list) else ()):
-            if isinstance(address, str) and family in ("IPv4", "IPv6") and (":" in address) != (family == "IPv6"):
+            if not isinstance(address, str) or family not in ("IPv4", "IPv6"):
+                continue
+            if not is_ip(address) or (":" in address) != (family == "IPv6"):
                 where = ("endpoints", index, "addresses", place)
                 yield Finding(where, f"this is no {family} address", "change it, or `addressType`")
 

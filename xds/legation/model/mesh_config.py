@@ -118,6 +118,12 @@ class TLSBaseline(Model):
     """Curves for the exchange of keys."""
 
 
+def _rate(value: timedelta) -> timedelta:
+    if value < timedelta(milliseconds=2):
+        raise wrong("names cannot be looked up that often", "write 2ms or more")
+    return value
+
+
 def _trust_domain(text: str) -> str:
     if fault := fault_of_host(text, wildcard=False):
         raise wrong(f'"{shown(text)}" {fault}', "write a DNS name, such as cluster.local")
@@ -149,7 +155,7 @@ def _log_format(raw: Raw) -> Iterator[Finding]:
     written = raw.get("accessLogFormat")
     if not isinstance(written, str) or not written:
         return
-    if fault := commands.fault(written):
+    if fault := commands.fault(written, logged=True):
         yield Finding(("accessLogFormat",), fault[0], fault[1])
     elif raw.get("accessLogEncoding") == "JSON":
         try:
@@ -214,7 +220,7 @@ class MeshConfig(Model):
     """How long connecting to an endpoint may take, unless a DestinationRule says otherwise."""
     tcp_keepalive: TcpKeepalive | None = None
     """How dead connections to endpoints are found, unless a DestinationRule says otherwise."""
-    dns_refresh_rate: Duration = timedelta(seconds=60)
+    dns_refresh_rate: Annotated[Duration, AfterValidator(_rate)] = timedelta(seconds=60)
     """How often names are looked up, where their answer does not say."""
     h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] = "DO_NOT_UPGRADE"
     """Whether HTTP/1.1 becomes HTTP/2 on the way to services, unless a DestinationRule says otherwise."""

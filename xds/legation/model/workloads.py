@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from legation.model.base import EMPTY, Lenient
 from legation.model.kubernetes import Transport
@@ -18,6 +18,9 @@ from legation.model.values import (
     Map,
     PortNumber,
     Str,
+    is_ip,
+    shown,
+    wrong,
 )
 
 
@@ -68,6 +71,12 @@ class PodSpec(TemplateSpec):
     """The node that it runs on."""
 
 
+def _address(text: str) -> str:
+    if text and not is_ip(text):
+        raise wrong(f'"{shown(text)}" is no IP address', "write an address such as 10.0.0.7 or ::1")
+    return text
+
+
 class PodCondition(Lenient):
     """How a Pod is, in one respect."""
 
@@ -82,7 +91,7 @@ class PodStatus(Lenient):
 
     phase: Str = ""
     """`Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`."""
-    pod_ip: Annotated[Str, Field(alias="podIP")] = ""
+    pod_ip: Annotated[Str, AfterValidator(_address), Field(alias="podIP")] = ""
     """Its address."""
     conditions: tuple[PodCondition, ...] = ()
     """How it is, in each respect."""

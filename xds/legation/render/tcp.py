@@ -76,7 +76,8 @@ def by_name(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
 def by_service(reader: Reader, server: Server, scope: Scope) -> Iterator[Chain]:
     """The chains of a server that passes the mesh's own TLS on to whichever service of it is asked for."""
     for host in sorted(str(name) for name in reader.names(hosts.SERVICE)):
-        if any(hosts.contains(mine, host) for mine in server.names):
+        # A wildcard's name would have its `*` in the middle, and Envoy refuses the listener for it.
+        if not hosts.is_wildcard(host) and any(hosts.contains(mine, host) for mine in server.names):
             yield from reader.ask(_of_service, host, reader.ask(rules.caller, scope), server.origin)
 
 

@@ -31,9 +31,10 @@ def to_cluster(draft: ClusterDraft, reader: Reader) -> None:
     made.ClearField("type")
     made.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
     made.cluster_type.typed_config.CopyFrom(wire.pack(cluster_pb2.ClusterConfig(dns_cache_config=_cache(reader))))
-    if made.HasField("transport_socket"):  # who is asked for, and must prove it, is the host of each request
-        draft.http.upstream_http_protocol_options.auto_sni = True
-        draft.http.upstream_http_protocol_options.auto_san_validation = True
+    # If there is TLS, who is asked for, and must prove it, is the host of each request. Envoy insists on it, TLS or not, as
+    # soon as there are any options for HTTP.
+    draft.http.upstream_http_protocol_options.auto_sni = True
+    draft.http.upstream_http_protocol_options.auto_san_validation = True
 
 
 def among(filters: Iterable[tuple[str, Message]], reader: Reader, *, always: bool = False) -> list[tuple[str, Message]]:
