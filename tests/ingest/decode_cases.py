@@ -209,6 +209,7 @@ VIRTUAL_SERVICE = [
     Case("line break in a path", vs('redirect: {uri: ⮞"/a\\nb"}'), "spec.http[0].redirect.uri", "line break", "remove"),
     Case("long header", routed(f"headers: {{response: {{add: {{a: ⮞{'a' * 16385}}}}}}}"), "spec.http[0].headers.response.add.a", "16 KiB", "shorten"),
     Case("long parameter", routed(f"match: [{{queryParams: {{? ⮞{'a' * 1025} : {{exact: a}}}}}}]"), f"spec.http[0].match[0].queryParams.{'a' * 1025}", "too long", "1024"),
+    Case("part of a name in a handshake", about("VirtualService", "hosts: ['*.b']\ntls: [{match: [{sniHosts: [⮞'*-a.b']}], route: [{destination: {host: a}}]}]"), "spec.tls[0].match[0].sniHosts[0]", "whole parts", "*.a.b"),
     Case("tls weights", about("VirtualService", "hosts: [a]\ntls:\n- match: [{sniHosts: [a]}]\n  ⮞route: [{destination: {host: a}}, {destination: {host: a}}]"), "spec.tls[0].route", "sum to 0", "weight"),
 ]
 
@@ -371,6 +372,9 @@ KUBERNETES = [
     Case("external name", service("type: ExternalName").replace("spec:", "⮞spec:"), "spec", "externalName", "add"),
     Case("selector", service("ports: [{port: 80}]\nselector: {version: ⮞1.0}"), "spec.selector.version", "a text", '"1.0"'),
     Case("slice", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\naddressType: IPv4\nendpoints: [{addresses: [⮞'::1']}]\n", "endpoints[0].addresses[0]", "no IPv4", "addressType"),
+    Case("slice of no address", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\naddressType: IPv4\nendpoints: [{addresses: [⮞'10.0.0.256']}]\n", "endpoints[0].addresses[0]", "no IPv4", "addressType"),
+    Case("pod's address", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nstatus: {podIP: ⮞'10.0.0.9:80'}\n", "status.podIP", "no IP address", "10.0.0.7"),
+    Case("virtual address", service("clusterIP: ⮞none\nports: [{port: 80}]"), "spec.clusterIP", "no IP address", "None"),
     Case("slice's type", "⮞apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\n", "addressType", "missing", "what the addresses are"),
     Case("endpoints", "apiVersion: v1\nkind: Endpoints\nmetadata: {name: x}\nsubsets: [{addresses: [{ip: ⮞localhost}]}]\n", "subsets[0].addresses[0].ip", "no IP", "10.0.0.7"),
     Case("workload", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {replicas: ⮞'2', paused: true}\n", "spec.replicas", "a whole number", "without quotes"),

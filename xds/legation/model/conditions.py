@@ -124,10 +124,18 @@ class L4MatchAttributes(Model):
     """The namespace of the calling workload."""
 
 
+def _whole_parts(text: str) -> str:
+    if text.startswith("*") and text != "*" and not text.startswith("*."):
+        raise wrong(
+            f'"{shown(text)}": in a handshake a wildcard stands for whole parts', f"write *.{text.lstrip('*-')}"
+        )
+    return text
+
+
 class TLSMatchAttributes(Model):
     """Conditions that a TLS connection must meet, all of them."""
 
-    sni_hosts: tuple[Host, ...] = Field(min_length=1)
+    sni_hosts: tuple[Annotated[Host, AfterValidator(_whole_parts)], ...] = Field(min_length=1)
     """Names, one of which the client asks for (SNI)."""
     destination_subnets: tuple[Subnet, ...] = ()
     """Blocks of addresses, one of which was called."""

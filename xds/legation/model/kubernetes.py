@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from legation.model import certificates
 from legation.model.base import (
@@ -42,6 +42,7 @@ from legation.model.values import (
     Str,
     is_ip,
     is_label,
+    shown,
     wrong,
 )
 
@@ -120,6 +121,15 @@ def _type(raw: Raw) -> Iterator[Finding]:
         yield Finding((), "`ports` is missing", "add the ports that clients call", at_key=True)
 
 
+def _cluster_ip(text: str) -> str:
+    if text not in ("", "None") and not is_ip(text):
+        raise wrong(f'"{shown(text)}" is no IP address', "write an address such as 10.0.0.7, or None for no address")
+    return text
+
+
+ClusterIP = Annotated[Str, AfterValidator(_cluster_ip)]
+
+
 class ServiceSpec(Model):
     """What a Service is."""
 
@@ -129,9 +139,9 @@ class ServiceSpec(Model):
     """Its ports."""
     selector: Labels = EMPTY
     """Labels of the workloads that are its endpoints."""
-    cluster_ip: Annotated[Str, Field(alias="clusterIP")] = ""
+    cluster_ip: Annotated[ClusterIP, Field(alias="clusterIP")] = ""
     """Its virtual address; `None` for a Service whose endpoints are called directly."""
-    cluster_ips: Annotated[tuple[Str, ...], Field(alias="clusterIPs")] = ()
+    cluster_ips: Annotated[tuple[ClusterIP, ...], Field(alias="clusterIPs")] = ()
     """Its virtual addresses."""
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     """Who reaches it."""

@@ -65,7 +65,9 @@ def told_apart(chains: Iterable[Chain]) -> Iterator[listener_pb2.FilterChain]:
     taken: set[tuple[str, str, tuple[str, ...], bool]] = set()
     for one in listed:
         subnets = tuple(dict.fromkeys(str(ip_network(subnet, strict=False)) for subnet in one.subnets))
-        names = dict.fromkeys((ANY,) if ANY in one.names or not one.names else one.names)
+        wanted = (ANY,) if ANY in one.names or not one.names else one.names
+        # `*boat.example`, of which a service was warned, would cost the whole listener.
+        names = dict.fromkeys(name for name in wanted if name == ANY or name.startswith("*.") or "*" not in name)
         free = [
             name
             for name in sorted(names)
