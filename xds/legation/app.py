@@ -369,15 +369,22 @@ class App:
         told: list[Problem] = []
         while True:
             await asyncio.sleep(CHANNEL)
-            is_new = await asyncio.to_thread(self._channel.access.look)
-            now = time()
-            for session in self.fleet.sessions:
-                if is_new or session.peer.expires <= now:
-                    end = self._channel.access.still(session.peer, session.proxy)
-                    if end is not None:
-                        session.close(*end)
+            try:
+                await self._see_who_must_go(await asyncio.to_thread(self._channel.access.look))
+            except Exception:
+                log.exception("the files of the channel could not be looked at; what was in force stays")
             if told != (told := self._channel.access.problems):
                 self._report_soon()
+
+    async def _see_who_must_go(self, is_new: bool) -> None:
+        now = time()
+        for number, session in enumerate(self.fleet.sessions):
+            if is_new or session.peer.expires <= now:
+                end = self._channel.access.still(session.peer, session.proxy)
+                if end is not None:
+                    session.close(*end)
+            if not number % 500:
+                await asyncio.sleep(0)  # whoever is served goes first
 
     def _trust_domain(self) -> str:
         return str(self.fleet.recall.ask(mesh.setting, "trust_domain"))

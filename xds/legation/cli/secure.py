@@ -29,8 +29,8 @@ def secured() -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
-            mine = {name: options.pop(name) for name in _NAMES}
-            return function(*arguments, secure=_secure(**mine), **options)
+            mine = {name: options.pop(name) for name in NAMES}
+            return function(*arguments, secure=chosen(**mine), **options)
 
         made: Any = call
         made = option("--jwt-audience", multiple=True, default=("legation",), help="For whom tokens must be.")(made)
@@ -50,7 +50,7 @@ def secured() -> Callable[[F], F]:
     return decorate
 
 
-_NAMES = (
+NAMES = (
     "tls_cert", "tls_key", "client_ca", "policy", "jwks", "tls_listen", "jwt_listen", "jwt_issuer", "jwt_audience",
 )  # fmt: skip
 
@@ -59,10 +59,11 @@ def _file(context: click.Context, parameter: click.Parameter, written: str) -> s
     return existing_file(context, parameter, written or None) or ""
 
 
-def _secure(
+def chosen(
     tls_cert: str, tls_key: str, client_ca: str, policy: str, jwks: str, tls_listen: tuple[str, ...],
     jwt_listen: tuple[str, ...], jwt_issuer: str, jwt_audience: tuple[str, ...],
 ) -> Secure | None:  # fmt: skip
+    """What these options (NAMES) mean together. Raises click.UsageError where one is missing that another needs."""
     if not any((tls_cert, tls_key, client_ca, policy, jwks, jwt_listen, jwt_issuer)):
         return None
     if not (tls_cert and tls_key):

@@ -27,14 +27,15 @@ log = logging.getLogger("legation")
 
 SAID_AGAIN: Final = 60.0
 """Seconds after which the same refusal is logged again: who is refused knocks every two seconds."""
+SAID_AT_MOST: Final = 200
+"""Different refusals in that time: who is refused chooses some of the words."""
 
 
 class Access:
     """The door. `refused` is called with every refusal's kind: `unauthenticated`, `denied` or `expired`.
 
-    `files` are further ones to look after. Without a policy an identity is a sidecar in its own namespace, and nobody over
-    TLS is an administrator.
-    `trust_domain` is asked for the mesh's.
+    `files` are further ones to look after; `trust_domain` is asked for the mesh's. Without a policy an identity is a sidecar
+    in its own namespace, and nobody over TLS is an administrator.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Access:
         self._refused(kind)
         now, what = monotonic(), (address.rpartition(":")[0], why)
         self._said = {each: at for each, at in self._said.items() if now - at < SAID_AGAIN}
-        if what not in self._said:
+        if what not in self._said and len(self._said) < SAID_AT_MOST:
             self._said[what] = now
             log.warning("refused %s: %s", address, why)
 

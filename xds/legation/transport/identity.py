@@ -7,6 +7,7 @@ A certificate's identity is its SPIFFE ID, of which there must be exactly one UR
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -28,6 +29,7 @@ LEEWAY: Final = 10.0
 """Seconds by which the clocks of those who make tokens and ours may differ."""
 
 _ACCOUNT: Final = "system:serviceaccount:"
+_NAME: Final = re.compile(r"(?!.*://)[!-~]{1,255}")
 _KINDS: Final = {"EC": ("ES256", "ES384", "ES512"), "RSA": ("RS256", "RS384", "RS512"), "OKP": ("EdDSA",)}
 
 
@@ -109,7 +111,7 @@ class Tokens:
         if subject.startswith(_ACCOUNT):
             namespace, _, name = subject.removeprefix(_ACCOUNT).partition(":")
             subject = service_account(trust_domain, namespace, name)
-        elif "://" not in subject:
+        elif _NAME.fullmatch(subject):
             return Identity((f"jwt:{subject}",)), float(claims["exp"])
         if not is_spiffe(subject):
             raise Unauthenticated("the token's subject is no SPIFFE ID and no name")

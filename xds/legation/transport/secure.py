@@ -54,9 +54,7 @@ def opened(secure: Secure | None, trust_domain: Callable[[], str], refused: Call
     policy = policy_file(secure.policy) if secure.policy else None
     tokens = Tokens(secure.jwks, secure.issuer, secure.audiences) if secure.jwt_listen else None
     both = [each for each in (with_certificates, with_tokens) if each is not None]
-    access = Access(
-        policy, tokens, files=[tls.fresh for tls in both], trust_domain=trust_domain, refused=refused
-    )  # fmt: skip
+    access = Access(policy, tokens, files=[tls.fresh for tls in both], trust_domain=trust_domain, refused=refused)
 
     def ports() -> Iterator[tuple[str, grpc.ServerCredentials]]:
         for tls, addresses in ((with_certificates, secure.listen), (with_tokens, secure.jwt_listen)):
