@@ -234,7 +234,8 @@ async def test_Z_03_a_token_is_an_identity(door: Door, method: str) -> None:
     "claims",
     [
         {"exp": 1.0}, {"exp": None}, {"nbf": time.time() + 3600}, {"aud": "other"}, {"aud": None},
-        {"iss": "https://other.example"}, {"iss": None}, {"sub": None}, {"sub": "https://web.example"}, {"sub": "two\nlines"}, {"sub": ""},
+        {"iss": "https://other.example"}, {"iss": None}, {"sub": None}, {"sub": "https://web.example"},
+        {"sub": "two\nlines"}, {"sub": ""},
         {"sub": "system:serviceaccount:shop/sa/web:x y"},
     ],
 )  # fmt: skip
