@@ -52,6 +52,9 @@ def entry(name: str, host: str, namespace: str = "default") -> list[Object]:
             http + '  resolution: STATIC\n  exportTo: ["."]\n  workloadSelector: {labels: {app: x}}',
             "  ports: [{number: 81, name: h2, protocol: HTTP2}]\n  resolution: STATIC\n  addresses: [10.0.0.1]\n"
             "  endpoints: [{address: one.example}]".replace("one.example", "10.1.0.3"),
+            "  ports: [{number: 81, name: tcp, protocol: TCP}, {number: 80, name: any}]\n  resolution: STATIC\n"
+            "  addresses: [10.7.0.0/16, 127.0.0.4, 10.0.0.9]\n  endpoints: [{address: 10.1.0.4}]",
+            "  ports: [{number: 81, name: tls, protocol: TLS}, {number: 80, name: tcp, protocol: TCP}]\n  resolution: NONE",
         ],
     )
 
@@ -71,6 +74,8 @@ def rule(name: str, namespace: str = "default") -> list[Object]:
             "    - {destination: {host: a, subset: one}, weight: 1}\n    - {destination: {host: x.example}, weight: 2}",
             "  hosts: [a.default.svc, 10.0.0.1]\n"
             "  http: [{match: [{sourceLabels: {app: x}}], directResponse: {status: 200}}]",
+            "  hosts: [a, x.example]\n  tcp: [{match: [{port: 81}], route: [{destination: {host: b}}]}]\n"
+            "  tls: [{match: [{sniHosts: [x.example]}], route: [{destination: {host: x.example, subset: one}}]}]",
             "  hosts: [b]\n  http:\n  - match: [{uri: {prefix: /one}}]\n    delegate: {name: r2}\n    mirror: {host: a}\n"
             "  - delegate: {name: r3, namespace: far}",
             "  http: [{match: [{uri: {prefix: /one/two}}, {sourceLabels: {app: x}}], route: [{destination: {host: a}}]}]",
@@ -102,6 +107,24 @@ def sidecar(name: str, namespace: str = "default") -> list[Object]:
             "  inboundConnectionPool: {tcp: {maxConnections: 3}}",
             "  ingress: [{port: {number: 80, protocol: HTTP}}, {port: {number: 9090, protocol: TCP}, bind: 127.0.0.3},\n"
             '    {port: {number: 81, protocol: TCP}, bind: 0.0.0.0, defaultEndpoint: "0.0.0.0:82"}]',
+            '  egress: [{hosts: ["./*", far/x.example, "~default/b.default.svc.cluster.local"]}]',
+            "  egress:\n  - {port: {number: 81, protocol: HTTP}, bind: 127.0.0.9, hosts: ['*/x.example']}\n"
+            "  - {port: {number: 99, protocol: HTTP_PROXY}, hosts: ['*/*']}\n"
+            "  - {port: {number: 0, protocol: HTTP}, bind: unix:///tmp/s, hosts: ['./*']}\n  - {hosts: ['far/*']}",
+            "  workloadSelector: {labels: {app: x}}\n  egress: [{captureMode: NONE, hosts: ['*/*']}]\n"
+            "  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: x.example, port: {number: 80}}}",
+        ],
+    )
+
+
+def mesh_config() -> list[Object]:
+    head = "apiVersion: mesh.istio.io/v1alpha1\nkind: MeshConfig\nmetadata: {name: m}\nspec: {<rest>}"
+    return each(
+        head,
+        rest=[
+            "proxyHttpPort: 15002",
+            "outboundTrafficPolicy: {mode: REGISTRY_ONLY}, proxyHttpPort: 80",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}, protocolDetectionTimeout: 1s",
         ],
     )
 
@@ -151,7 +174,7 @@ VARIANTS = [
     service("a"), service("b"), service("a", "far"), entry("x", "x.example"), entry("y", "x.example", "far"),
     entry("z", "a.default.svc.cluster.local"), rule("r1"), rule("r2"), rule("r3", "far"), destination_rule("d1", "default"),
     destination_rule("d2", "far"), sidecar("s1"), sidecar("s2"),
-    sidecar("s3", "far"), destination_rule("d3", "istio-system"), gateway("edge"), gateway("edge2"),
+    sidecar("s3", "far"), mesh_config(), destination_rule("d3", "istio-system"), gateway("edge"), gateway("edge2"),
     each(POD, v=["a", "b"]), each(WORKLOAD, address=["10.4.0.1", "w.example", "unix:///w"]),
     each(SLICE, of=["a", "b"]), each(ENDPOINTS, ip=["10.5.0.1", "10.5.0.2"]), each(DEPLOYMENT, n=["0", "2"]),
 ]  # fmt: skip
