@@ -227,6 +227,24 @@ async def test_a_rule_is_felt_through_the_callers_own_sidecar_only_where_it_rule
             assert (await place.ask(host=host)).workload == workload
 
 
+@tells("egress-control")
+async def test_what_is_not_written_down_does_not_leave(variant: Variant) -> None:
+    async with story("egress-control", variant) as told:
+        place = told.at("sidecar.default", "weather.example")
+        through, unread = Place(15002, place.address), Place(7000, place.address)
+        assert "gossip.example" not in {host for _, host in told.places}, "it is not proposed"
+        await place.workload("weather", host="weather.example")
+        assert (await through.ask("http://weather.example:9000/", "weather.example:9000")).workload == "weather"
+        assert (await unread.ask()).workload == "ledger"
+        assert (await place.ask(host="gossip.example")).status == 502
+        assert (await through.ask("http://unknown.example/", "unknown.example")).status == 502
+        told.edit("mesh.yaml", lambda text: text.replace("- outside/weather", "- gossip/*\n        - outside/weather"))
+        await place.workload("gossip", host="gossip.example")
+        told.edit("mesh.yaml", lambda text: text.replace("REGISTRY_ONLY", "ALLOW_ANY"))
+        console = f"localhost:{told.console.port}"
+        await through.status(200, f"http://{console}/healthz", console)
+
+
 async def test_a_port_that_a_service_calls_by_name_reaches_the_stand_in(variant: Variant, tmp_path: Path) -> None:
     """Of two services of one Deployment, one has its port's number and one its name."""
     text = (CONFIGS / "webserver" / "services.yaml").read_text()

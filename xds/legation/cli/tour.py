@@ -10,7 +10,7 @@ import click
 
 from legation.app import App
 from legation.local.certificates import StandInCertificates
-from legation.model import hosts, index, servers, services
+from legation.model import hosts, index, servers, services, sidecars
 from legation.model.meta import Object
 from legation.model.proxy import Labels, Role
 from legation.model.recall import Recall
@@ -115,8 +115,9 @@ def _request(server: Any, name: str, port: int, path: str, folder: Path) -> str:
 
 def _beside(app: App, proxy: Any) -> Iterator[str]:
     recall = Recall(app.admission.world)
+    seen_by = Viewer(proxy.namespace, recall.ask(sidecars.governing, proxy.namespace, ()))
     for host in sorted(str(name) for name in app.admission.world.names(hosts.SERVICE)):
-        service = recall.ask(services.service, host, Viewer(proxy.namespace))
+        service = recall.ask(services.service, host, seen_by)
         for port in service.ports if service else ():
             if service is not None and port.protocol.is_http:
                 same = service.namespace == proxy.namespace
