@@ -23,9 +23,9 @@ from legation.render.features import proxy_defaults
 from legation.snapshot.snapshot import Resource
 
 TLS_INSPECTOR = "envoy.filters.listener.tls_inspector"
-
-
 HTTP_INSPECTOR = "envoy.filters.listener.http_inspector"
+SNIFFED = ("http/1.1", "h2c")
+"""What the first bytes of a connection show that is taken for HTTP."""
 
 
 def listener(
@@ -33,14 +33,14 @@ def listener(
 ) -> Resource | None:
     """The listener of these chains; None if there are none. `inspected`: the name that a TLS client asks for is read."""
     chains = list(chains)
-    made = _begun(reader, name, scope, bind, port)
+    made = begun(reader, name, scope, bind, port)
     if scope.role is Role.SIDECAR or not scope.reuse_port:
         made.enable_reuse_port.value = False  # a second proxy on the port must fail, not share it at random
     if scope.role is Role.GATEWAY:
         made.max_connections_to_accept_per_socket_event.value = 1
     if inspected:
         # There as soon as anything speaks TLS, so that the first name that is told from others changes one chain only.
-        _inspect(made, TLS_INSPECTOR, tls_inspector_pb2.TlsInspector())
+        inspect(made, TLS_INSPECTOR, tls_inspector_pb2.TlsInspector())
     made.filter_chains.extend(told_apart(chains))
     return _finished(made, chains) if made.filter_chains else None
 
@@ -58,7 +58,7 @@ def telling(
     told = list(told_apart(listed))
     if not told:
         return None
-    made = _begun(reader, name, scope, bind, port)
+    made = begun(reader, name, scope, bind, port)
     if is_real:
         made.enable_reuse_port.value = False
     else:
@@ -67,9 +67,9 @@ def telling(
     by_tls = any(ask.server_names for ask in asks)
     by_http = any(ask.application_protocols for ask in asks)
     if by_tls:
-        _inspect(made, TLS_INSPECTOR, tls_inspector_pb2.TlsInspector())
+        inspect(made, TLS_INSPECTOR, tls_inspector_pb2.TlsInspector())
     if by_http:
-        _inspect(made, HTTP_INSPECTOR, http_inspector_pb2.HttpInspector())
+        inspect(made, HTTP_INSPECTOR, http_inspector_pb2.HttpInspector())
     if by_tls or by_http:
         # Whoever says nothing is waited for as long as the mesh's configuration says; without a word, for ever.
         patience = reader.ask(mesh.setting, "protocol_detection_timeout") if by_http else None
@@ -91,7 +91,7 @@ def catching(reader: Reader, name: str, scope: Scope, port: int, chains: Iterabl
     has chains for those of none. The first is for what called the listener itself.
     """
     listed = list(chains)
-    made = _begun(reader, name, scope, "0.0.0.0", port)
+    made = begun(reader, name, scope, "0.0.0.0", port)
     made.enable_reuse_port.value = False
     made.use_original_dst.value = True
     made.filter_chains.extend(listener_components_pb2.FilterChain.FromString(one.body) for one in listed)
@@ -99,16 +99,27 @@ def catching(reader: Reader, name: str, scope: Scope, port: int, chains: Iterabl
     return _finished(made, listed)
 
 
-def _begun(reader: Reader, name: str, scope: Scope, bind: str, port: int) -> listener_pb2.Listener:
-    made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.OUTBOUND)
+def begun(
+    reader: Reader,
+    name: str,
+    scope: Scope,
+    bind: str,
+    port: int,
+    direction: base_pb2.TrafficDirection = base_pb2.OUTBOUND,
+) -> listener_pb2.Listener:
+    """A listener without filters."""
+    made = listener_pb2.Listener(name=name, traffic_direction=direction)
     wire.set_address(made.address, bind, port)
     proxy_defaults.to_listener(made, reader, scope)
     made.access_log.extend(access_logs.of_listener(reader))
     return made
 
 
-def _inspect(made: listener_pb2.Listener, name: str, config: Message) -> None:
-    made.listener_filters.add(name=name).typed_config.CopyFrom(wire.pack(config))
+def inspect(made: listener_pb2.Listener, name: str, config: Message) -> listener_components_pb2.ListenerFilter:
+    """One more filter of a listener, which looks at connections before any chain is taken."""
+    added = made.listener_filters.add(name=name)
+    added.typed_config.CopyFrom(wire.pack(config))
+    return added
 
 
 def _finished(made: listener_pb2.Listener, chains: Iterable[Chain]) -> Resource:

@@ -26,15 +26,12 @@ from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
 from legation.model.services import ServicePort
 from legation.names import ClusterName
-from legation.render import access_logs, clusters, http_manager, order, tls, wire
+from legation.render import assembly, clusters, http_manager, order, tcp, tls, wire
 from legation.render.draft import ClusterDraft
 from legation.render.features import arrivals, connection_pool, proxy_defaults
 from legation.snapshot.snapshot import Ref, Resource
 
 ORIGINAL_DESTINATION = "envoy.filters.listener.original_dst"
-HTTP_INSPECTOR = "envoy.filters.listener.http_inspector"
-SNIFFED = ("http/1.1", "h2c")
-"""What the inspector of first bytes calls HTTP."""
 FROM = ("127.0.0.6", "::6")
 """The addresses from which a proxy calls its own workload: those who redirect know by them that they must not."""
 
@@ -63,8 +60,8 @@ def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
 
 def _own(reader: Reader, scope: Scope, port: Inbound) -> Resource:
     """The listener of one port."""
-    made = _listener(reader, _name(port), port.bind, port.real)
-    _inspected(reader, made, [port], bool(port.protocol is Protocol.AUTO))
+    made = _listener(reader, _name(port), scope, port.bind, port.real)
+    _inspected(reader, made, [port])
     made.filter_chains.extend(_chains(reader, scope, port))
     return _resource(made, [port])
 
@@ -72,15 +69,13 @@ def _own(reader: Reader, scope: Scope, port: Inbound) -> Resource:
 def _redirected(reader: Reader, scope: Scope, ports: list[Inbound]) -> Resource:
     """The listener of all redirected calls. Those to its own port would go round for ever."""
     number = inbound.arrival(reader, scope)
-    made = _listener(reader, names.VIRTUAL_INBOUND, "0.0.0.0", number)
-    packed = wire.pack(original_dst_pb2.OriginalDst())
-    made.listener_filters.add(name=ORIGINAL_DESTINATION).typed_config.CopyFrom(packed)
-    _inspected(reader, made, ports, any(port.protocol is Protocol.AUTO for port in ports))
-    round_ = made.filter_chains.add(name=f"{names.VIRTUAL_INBOUND}-blackhole")
-    round_.filter_chain_match.destination_port.value = number
-    _add(round_, "envoy.filters.network.tcp_proxy", tcp_proxy_pb2.TcpProxy(
-        stat_prefix=names.BLACK_HOLE_CLUSTER, cluster=names.BLACK_HOLE_CLUSTER
-    ))  # fmt: skip
+    made = _listener(reader, names.VIRTUAL_INBOUND, scope, "0.0.0.0", number)
+    assembly.inspect(made, ORIGINAL_DESTINATION, original_dst_pb2.OriginalDst())
+    _inspected(reader, made, ports)
+    itself = made.filter_chains.add(name=f"{names.VIRTUAL_INBOUND}-blackhole")
+    itself.filter_chain_match.destination_port.value = number
+    closed = tcp_proxy_pb2.TcpProxy(stat_prefix=names.BLACK_HOLE_CLUSTER, cluster=names.BLACK_HOLE_CLUSTER)
+    _add(itself, tcp.FILTER, closed)
     for port in ports:
         for chain in _chains(reader, scope, port):
             chain.filter_chain_match.destination_port.value = port.number
@@ -90,33 +85,30 @@ def _redirected(reader: Reader, scope: Scope, ports: list[Inbound]) -> Resource:
     return _resource(made, ports)
 
 
-def _listener(reader: Reader, name: str, bind: str, port: int) -> listener_pb2.Listener:
-    made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.INBOUND)
-    wire.set_address(made.address, bind, port)
+def _listener(reader: Reader, name: str, scope: Scope, bind: str, port: int) -> listener_pb2.Listener:
+    made = assembly.begun(reader, name, scope, bind, port, base_pb2.INBOUND)
     made.enable_reuse_port.value = False  # a second proxy on the port must fail, not share it at random
-    made.access_log.extend(access_logs.of_listener(reader))
     return made
 
 
-def _inspected(reader: Reader, made: listener_pb2.Listener, ports: list[Inbound], needed: bool) -> None:
+def _inspected(reader: Reader, made: listener_pb2.Listener, ports: list[Inbound]) -> None:
     """First bytes are waited for only on ports of which nobody said what they speak: elsewhere it may be the workload
     that speaks first. By default they are waited for without end, as in Istio.
     """
     waits: timedelta | None = reader.ask(mesh.setting, "protocol_detection_timeout")
     made.listener_filters_timeout.FromTimedelta(waits or timedelta(0))
     made.continue_on_listener_filters_timeout = True
-    if not needed:
+    sniffed = [port for port in ports if port.protocol is Protocol.AUTO]
+    if not sniffed:
         return
-    inspector = made.listener_filters.add(name=HTTP_INSPECTOR)
-    inspector.typed_config.CopyFrom(wire.pack(http_inspector_pb2.HttpInspector()))
-    if len(made.listener_filters) == 1:
-        return  # a listener of one port
-    sniffed = [_on(port.number) for port in ports if port.protocol is Protocol.AUTO]
-    on_any = inspector.filter_disabled.not_match
-    if len(sniffed) == 1:
-        on_any.CopyFrom(sniffed[0])
+    inspector = assembly.inspect(made, assembly.HTTP_INSPECTOR, http_inspector_pb2.HttpInspector())
+    if sniffed[0].bind:
+        return  # it is the listener's only port
+    wanted = [_on(port.number) for port in sniffed]
+    if len(wanted) == 1:
+        inspector.filter_disabled.not_match.CopyFrom(wanted[0])
     else:
-        on_any.or_match.rules.extend(sniffed)
+        inspector.filter_disabled.not_match.or_match.rules.extend(wanted)
 
 
 def _on(port: int) -> components_pb2.ListenerFilterChainMatchPredicate:
@@ -134,7 +126,7 @@ def _chains(reader: Reader, scope: Scope, port: Inbound) -> Iterator[components_
         manager = http_manager.inbound(reader, scope, prefix, arrivals.routes(reader, port), filters)
         _add(made, http_manager.FILTER, manager)
         if port.protocol is Protocol.AUTO:
-            made.filter_chain_match.application_protocols.extend(SNIFFED)
+            made.filter_chain_match.application_protocols.extend(assembly.SNIFFED)
         yield made
     if not port.is_http:
         made = _chain(port)

@@ -19,9 +19,6 @@ from legation.render import assembly, http_manager, mesh_routes, opaque, tcp
 from legation.render.chains import Chain, chain
 from legation.snapshot.snapshot import Resource
 
-SNIFFED = ("http/1.1", "h2c")
-"""What the first bytes of a connection show that is taken for HTTP."""
-
 
 def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
     """The names of the listeners for calls that go out."""
@@ -71,7 +68,9 @@ def _routed(reader: Reader, name: str, of: Outlet, scope: Scope, *, sniffed: boo
     looks_up = mesh_routes.unknown(reader, of.table) == names.BY_HOST_CLUSTER
     manager = http_manager.manager(reader, scope, name, of.table.name, looks_up=looks_up)
     refs = frozenset(((names.ROUTE, of.table.name),))
-    return [Chain(chain(http_manager.FILTER, manager), (), (), SNIFFED if sniffed else (), plain=True, refs=refs)]
+    return [
+        Chain(chain(http_manager.FILTER, manager), (), (), assembly.SNIFFED if sniffed else (), plain=True, refs=refs)
+    ]
 
 
 def _unknown(reader: Reader, view: Viewer, scope: Scope, called: str) -> Chain:
