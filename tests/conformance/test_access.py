@@ -21,6 +21,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from legation.console.metrics import Metrics
 from legation.fleet import Fleet
+from legation.local.authority import Purpose, initialise, issue, read
 from legation.model.access import Identity, Peer
 from legation.model.proxy import Channel, Proxy, Role
 from legation.model.world import Mesh, World
@@ -93,6 +94,22 @@ async def test_Z_01_a_client_without_a_certificate_of_ours_gets_nowhere(door: Do
         async with door.wire(address, door.authority.sign(WEB), method) as wire:
             assert await answered(wire) == ["a"]
     assert len(door.desk.proxies) == 1
+
+
+async def test_Z_01_a_servers_certificate_is_no_clients(door: Door, tmp_path: Path) -> None:
+    """Whoever gets at it is no proxy by that."""
+    initialise(tmp_path / "own", "cluster.local")
+    signer = read(tmp_path / "own")
+    (tmp_path / "ca.crt").write_bytes((tmp_path / "own" / "ca.crt").read_bytes())
+    async with door.serving() as address:
+        for purpose, is_taken in ((Purpose.SERVER, False), (Purpose.CLIENT, True)):
+            issue(signer, out := tmp_path / purpose, purpose, [WEB])
+            certificate = Signed((out / "tls.crt").read_text(), (out / "tls.key").read_text())
+            async with door.wire(address, certificate) as wire:
+                if is_taken:
+                    assert await answered(wire) == ["a"]
+                else:
+                    assert (await wire.ends())[0] is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_Z_01_certificate_key_and_authorities_are_read_again(door: Door) -> None:

@@ -158,7 +158,7 @@ def _unavailable(reader: Reader, server: Server, scope: Scope) -> Iterator[Findi
                 yield Finding(item.key, where, Severity.WARNING, "IST0101", said, hint)
             elif not scope.secrets:
                 said = f"Secret {parts.name} is not sent to proxies that are connected over plaintext TCP"
-                hint = "connect them over a Unix socket (--xds unix:PATH), or say --secrets-on-loopback"
+                hint = "connect them over a Unix socket (--xds unix:PATH) or TLS (--tls-cert), or say --secrets-on-loopback"
                 yield Finding(item.key, where, Severity.WARNING, "LEG0801", said, hint)
 
 
