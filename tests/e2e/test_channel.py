@@ -213,12 +213,17 @@ async def test_who_expires_comes_back_with_the_newer_certificate(lone: Channel) 
     for name in ("ca", "server", "edge"):
         (lone.base / name).mkdir()
         (lone.base / name / "ca.crt").write_text(made.certificate)
-    made.sign("localhost").in_files(lone.base / "server")
+    made.sign("localhost", days=5).in_files(lone.base / "server")
     lone.policy.write_text(f"proxies:\n- identity: {EDGE}\n  roles: [gateway]\n")
     await lone.serve()
     folder = made.sign(EDGE, days=9 / 86400).in_files(lone.base / "edge")
     proxy = await lone.proxy(folder, Role.GATEWAY, "edge", "default", 80)
     (before,) = await lone.connected(("default", EDGE))
+    (soon,) = (await mesh.problems())["problems"]
+    assert (soon["code"], soon["file"]) == ("LEG0803", f"{lone.base}/server/tls.crt")
+    metrics = (await mesh.console.ask("/metrics")).body.decode()
+    (left,) = re.findall(r"^legation_certificate_expiry_seconds (\S+)", metrics, re.MULTILINE)
+    assert 4 * 86400 < float(left) <= 5 * 86400
     replace(folder, made.sign(EDGE))
     await mesh.server.says("refused .* has expired")
     await eventually(mesh.proxies, lambda found: [one["peer"] for one in found] not in ([], [before["peer"]]))

@@ -167,7 +167,7 @@ class App:
             stack.push_async_callback(asyncio.to_thread, settings.traces.close)
         self._metrics.follow(self.proxies)
         self.fleet.on_new_scope = self._report_soon
-        self._metrics.watch_certificates(lambda: pipeline.first_expiry(self.fleet.recall))
+        self._metrics.watch_certificates(self._first_expiry)
         accepted = self._open_state(stack)
         changes = watch.watch(
             settings.sources, poll=settings.poll, follow_outside=settings.follow_outside, ahead=self._look_ahead
@@ -385,6 +385,11 @@ class App:
                     session.close(*end)
             if not number % 500:
                 await asyncio.sleep(0)  # whoever is served goes first
+
+    def _first_expiry(self) -> float | None:
+        """Of all certificates: those in Secrets, and the server's own (epoch)."""
+        found = (pipeline.first_expiry(self.fleet.recall), (self._channel.expires or ("", None))[1])
+        return min((at for at in found if at is not None), default=None)
 
     def _trust_domain(self) -> str:
         return str(self.fleet.recall.ask(mesh.setting, "trust_domain"))
