@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from legation.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from legation.snapshot.snapshot import snapshot
+from legation.snapshot.snapshot import resource, snapshot
 from legation.stream.commands import Accepted, Rejected
 from legation.stream.events import Fault, Requested
 from legation.stream.machine import WATCHDOG, Variant
+from legation.stream.proofs import Experience, Known, Refused
 from stream.playbook import DELTA, SOTW, Play, cluster, endpoints, listener, named, route
 
 both = pytest.mark.parametrize("variant", [SOTW, DELTA])
@@ -247,3 +248,98 @@ def test_A_14_a_type_keeps_its_version_when_another_changes(variant: Variant) ->
     sent = play.only(play.settle(play.puts(endpoints("a", "2"))))
     assert sent.type_url == ENDPOINT
     assert play.snapshot.version(CLUSTER) == clusters.version
+
+
+@pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
+def test_A_05_the_guilty_one_in_a_full_state_is_found(type_url: str) -> None:
+    """Each of the suspects by itself, the others as they were, or not at all if they are new."""
+    make = cluster if type_url == CLUSTER else listener
+    play = Play(SOTW, make("a"), make("b"))
+    play.settle(play.asks(type_url))
+    sends, got = play.nacks(play.only(play.puts(make("a", content="2"), make("b", content="bad"), make("c")))), []
+    while sends:
+        one = play.only(sends)
+        got.append([two.body.decode().split()[1] + two.body.decode().split()[-1] for two in one.resources])
+        bad = make("b", content="bad") in one.resources
+        sends = play.nacks(one, "b is bad") if bad else play.acks(one)
+    assert [sorted(listed) for listed in got] == [["a2", "b1"], ["a2", "bbad"], ["a2", "b1", "c1"]]
+    assert [named_of(word) for word in play.heard[1:]] == [("-", "abc"), ("+", "a"), ("-", "b"), ("+", "c")]
+    status = play.stream.status()["cds" if type_url == CLUSTER else "lds"]
+    assert (status.refused, status.error, status.synced) == ({"b": "b is bad"}, "b is bad", False)
+    assert named(play.only(play.settle(play.puts(make("b", content="good"))))) == ["a", "b", "c"]
+    assert play.stream.status()["cds" if type_url == CLUSTER else "lds"].synced
+
+
+def test_A_05_what_is_refused_is_listed_as_it_was() -> None:
+    """A full state that is sent for another reason does not say again what was refused."""
+    play = Play(SOTW, cluster("a"), cluster("b"))
+    play.settle(play.asks(CLUSTER))
+    play.nacks(play.only(play.puts(cluster("a", "bad"))))
+    sent = play.only(play.puts(cluster("b", "2")))
+    assert sorted(one.body for one in sent.resources) == [cluster("a").body, cluster("b", "2").body]
+    play.acks(sent)
+    assert play.stream.status()["cds"].refused == {"a": "no"}
+
+
+@both
+def test_A_05_what_nobody_has_taken_yet_travels_alone(variant: Variant) -> None:
+    """A client stops at the first bad one of endpoints, routes and secrets, so what is new costs nobody else."""
+    experience = Experience()
+    for known in "ad":
+        experience.took(route(known))
+    play = Play(variant, *(route(name) for name in "abcd"), proofs=Known(experience))
+    sends = play.asks(ROUTE, *"abcd")
+    assert [named(send) for send in play.settle(sends)] == [["a", "d"], ["b"], ["c"]]
+    experience.took(route("b", content="2"))
+    experience.took(route("c", content="2"))
+    assert [named(send) for send in play.puts(route("b", content="2"), route("c", content="2"))] == [["b", "c"]]
+
+
+@both
+def test_A_05_what_our_own_checks_prove_travels_together(variant: Variant) -> None:
+    harmless = [resource(ENDPOINT, name, name.encode(), harmless=True) for name in "abc"]
+    play = Play(variant, *harmless, endpoints("d"), proofs=Known(Experience()))
+    assert [named(send) for send in play.settle(play.asks(ENDPOINT, *"abcd"))] == [["a", "b", "c"], ["d"]]
+
+
+@both
+def test_A_05_a_trouble_of_the_host_is_tried_again(variant: Variant) -> None:
+    """A port that is in use may be free again: after one second, two, four; and other content at once."""
+    play = Play(variant, listener("l"), listener("m"))
+    words = "Error adding/updating listener(s) l: cannot bind '127.0.0.1:80': Address already in use"
+    sends = play.asks(LISTENER)
+    while sends:
+        sends = play.nacks(sends[0], words) if listener("l") in sends[0].resources else play.acks(sends[0])
+    for pause in (1, 2, 4):
+        assert play.waits(pause - 0.1) == []
+        assert listener("l") in play.only(play.waits(0.2)).resources
+        play.nacks(play.open[LISTENER], words)
+    assert play.stream.status()["lds"].refused == {"l": words}
+    play.settle(play.puts(listener("l", content="2")))
+    assert play.waits(3600) == []
+    assert play.stream.status()["lds"].synced
+
+
+@both
+def test_A_05_what_was_refused_is_not_sent_on_a_new_stream_before_its_time(variant: Variant) -> None:
+    """Nor to another client of the same version, if it is known to be bad for all of them; something else at once."""
+    for own in (True, False):
+        known = Known(Experience())
+        (known.own if own else known.experience.bad)[route("a").version] = Refused((ROUTE, "a"), "no", 3, again=200.0)
+        play = Play(variant, route("a"), route("b"), proofs=known)
+        assert [named(send) for send in play.settle(play.asks(ROUTE, "a", "b"))] == [["b"]]
+        assert play.stream.status()["rds"].refused == {"a": "no"}
+        assert [named(send) for send in play.settle(play.puts(route("a", content="2")))] == [["a"]]
+        play = Play(variant, route("a"), proofs=known)
+        play.now = 200.0
+        assert [named(send) for send in play.settle(play.asks(ROUTE, "a"))] == [["a"]]
+
+
+@both
+def test_A_05_nor_before_something_that_it_refers_to_is_new(variant: Variant) -> None:
+    known = Known(Experience(bad={route("r", "c").version: Refused((ROUTE, "r"), "no", 3, again=1000.0)}))
+    play = Play(variant, route("r", "c"), proofs=known)
+    play.settle(play.asks(CLUSTER))
+    assert not any(send.resources for send in play.settle(play.asks(ROUTE, "r")))
+    clusters = play.only(play.puts(cluster("c", endpoints=False)))
+    assert named(play.only(play.acks(clusters))) == ["r"]

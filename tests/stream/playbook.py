@@ -13,6 +13,7 @@ from legation.snapshot.snapshot import Ref, Resource, Snapshot, evolve, resource
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Fault, Published, Requested, Ticked
 from legation.stream.machine import Stream, Variant
+from legation.stream.proofs import TRUST, Proofs
 
 SOTW, DELTA = Variant.SOTW, Variant.DELTA
 
@@ -50,12 +51,13 @@ class Play:
     """One stream under test. Every method that may cause responses returns them, in order."""
 
     def __init__(
-        self, variant: Variant, *resources: Resource, previous: Snapshot | None = None, tag: str = "n"
-    ) -> None:
+        self, variant: Variant, *resources: Resource, previous: Snapshot | None = None, tag: str = "n",
+        proofs: Proofs = TRUST,
+    ) -> None:  # fmt: skip
         self.variant = variant
         self.now = 100.0
         self.snapshot = snapshot(resources)
-        self.stream = Stream(variant, self.snapshot, tag=tag, previous=previous or Snapshot())
+        self.stream = Stream(variant, self.snapshot, tag=tag, previous=previous or Snapshot(), proofs=proofs)
         self.names: dict[str, list[str]] = {}
         self.version: dict[str, str] = {}
         self.open: dict[str, Send] = {}

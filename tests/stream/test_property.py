@@ -78,7 +78,8 @@ class Envoy:
                 self.refused[url, send.resources[0].name] = send.resources[0]
             self.doubted.add(url)
             self.maybe[url] |= {one.name for one in send.resources}
-            self._request(url, nonce=send.nonce, error=Fault(13, "poison"))
+            bad = [one.name for one in send.resources if POISON in str(one.body) and url in WHOLE]
+            self._request(url, nonce=send.nonce, error=Fault(13, f"Error adding/updating {', '.join(bad)}: poison"))
             return
         before = self.has[url]
         listed = {one.name: one for one in send.resources}

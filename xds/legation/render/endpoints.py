@@ -39,7 +39,7 @@ def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | Non
 
 
 def _nothing(_reader: Reader, name: str) -> Resource:
-    return wire.as_resource(name, _assignment(name, ()))
+    return wire.as_resource(name, _assignment(name, ()), harmless=True)
 
 
 def _load_assignment(
@@ -48,7 +48,8 @@ def _load_assignment(
     """The load assignment of a service that a namespace defines (a unit)."""
     groups = localities.arranged(_selected(reader, name, namespace, selection), selection.preference, seen_from)
     origins = [endpoint.origin for group in groups for endpoint in group.endpoints if endpoint.origin is not None]
-    return wire.as_resource(name, _assignment(name, groups), origins=tuple(origins))
+    # Who is told addresses is told addresses and no names, with the ports and weights that validation lets through.
+    return wire.as_resource(name, _assignment(name, groups), origins=tuple(origins), harmless=True)
 
 
 def looked_up(reader: Reader, name: str, reached: Reached) -> endpoint_pb2.ClusterLoadAssignment:

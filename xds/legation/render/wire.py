@@ -65,11 +65,16 @@ def digest(value: bytes) -> bytes:
 
 
 def as_resource(
-    name: str, message: Message, refs: frozenset[Ref] = frozenset(), origins: tuple[Key, ...] = ()
+    name: str,
+    message: Message,
+    refs: frozenset[Ref] = frozenset(),
+    origins: tuple[Key, ...] = (),
+    *,
+    harmless: bool = False,
 ) -> Resource:
     """A message as a Resource."""
     type_url, before = _typed(message.DESCRIPTOR.full_name)
-    return resource(type_url, name, before + delimited(2, body(message)), refs, origins)
+    return resource(type_url, name, before + delimited(2, body(message)), refs, origins, harmless=harmless)
 
 
 @cache

@@ -23,7 +23,9 @@ class Row:
     before what refers to it. `refers`: the types that one of these may refer to; `warms`: those of them that a client
     asks for and waits for before it uses a new version of this one; `resends`: those that it must be sent again then.
     `lingers`: a removed one stays until nobody in the client refers to it. `together`: what changes in one Snapshot
-    goes in one response. `removable`: a client bears to be told that one is gone.
+    goes in one response. `removable`: a client bears to be told that one is gone. `fragile`: a client stops at the first
+    bad one of a response, does not name it, and loses those beside it (Envoy names bad clusters and listeners, and takes
+    the others).
     """
 
     type_url: str
@@ -35,6 +37,7 @@ class Row:
     lingers: bool = True
     together: bool = False
     removable: bool = True
+    fragile: bool = False
 
 
 ORDER = (
@@ -49,9 +52,9 @@ ORDER = (
         resends=(names.ENDPOINT,),
     ),
     # Next the endpoints, for which new clusters wait.
-    Row(names.ENDPOINT),
+    Row(names.ENDPOINT, fragile=True),
     # Certificates before the listeners that will hand them out.
-    Row(names.SECRET),
+    Row(names.SECRET, fragile=True),
     # Listeners before routes: nobody asks for a route before a listener names it. Two listeners on one address are
     # refused, so the one that goes and the one that comes share a response, and neither lingers.
     Row(
@@ -67,7 +70,7 @@ ORDER = (
     # Envoy treats scoped routes as full state, although the protocol's text names only listeners and clusters.
     Row(SCOPED_ROUTE, full_state=True, refers=(names.ROUTE,), warms=(names.ROUTE,)),
     # Last the routes: everything that traffic is sent to is there by now.
-    Row(names.ROUTE, refers=(names.CLUSTER,)),
+    Row(names.ROUTE, refers=(names.CLUSTER,), fragile=True),
 )
 
 _RANK = {row.type_url: rank for rank, row in enumerate(ORDER)}

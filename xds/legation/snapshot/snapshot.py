@@ -22,7 +22,8 @@ class Resource:
     key, and is never printed.
 
     `refs` are the resources that a client asks for, or sends traffic to, because of this one (a listener's routes, a
-    route's clusters, a cluster's endpoints); `origins` are the documents it was made from.
+    route's clusters, a cluster's endpoints); `origins` are the documents it was made from. `harmless`: by its making no
+    client can refuse it.
     """
 
     type_url: str
@@ -31,13 +32,21 @@ class Resource:
     version: str
     refs: frozenset[Ref] = frozenset()
     origins: Collection[Key] = ()
+    harmless: bool = False
 
 
-def resource(type_url: str, name: str, body: bytes, refs: Iterable[Ref] = (), origins: Iterable[Key] = ()) -> Resource:
+def resource(
+    type_url: str,
+    name: str,
+    body: bytes,
+    refs: Iterable[Ref] = (),
+    origins: Iterable[Key] = (),
+    *,
+    harmless: bool = False,
+) -> Resource:
     """A Resource with its version: the hash of its bytes (64 bits of BLAKE2b, in hex)."""
-    return Resource(
-        type_url, name, body, blake2b(body, digest_size=8).hexdigest(), frozenset(refs), tuple(dict.fromkeys(origins))
-    )
+    version = blake2b(body, digest_size=8).hexdigest()
+    return Resource(type_url, name, body, version, frozenset(refs), tuple(dict.fromkeys(origins)), harmless)
 
 
 Change = Mapping[str, frozenset[str]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from legation.snapshot.snapshot import Ref, Resource, Snapshot
-from legation.stream.track import Track, Young
+from legation.stream.track import NEVER, Track, Young
 
 PATIENCE = 5.0
 """Seconds after which a new resource that was sent and not refused is taken as there, although it was not acknowledged
@@ -20,8 +20,6 @@ UNASKED = 0.5
 
 FETCH = 15.0
 """Seconds after which Envoy stops waiting for something that nobody answers (`initial_fetch_timeout`)."""
-
-NEVER = float("inf")
 
 Tracks = Mapping[str, Track]
 

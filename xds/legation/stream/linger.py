@@ -6,8 +6,8 @@ An ACK is evidence of order, not of being in force, so a second passes before wh
 from __future__ import annotations
 
 from legation.snapshot.snapshot import Ref, Snapshot
-from legation.stream.gate import FETCH, NEVER, Tracks, answered
-from legation.stream.track import Track
+from legation.stream.gate import FETCH, Tracks, answered
+from legation.stream.track import NEVER, Track
 
 GRACE = 1.0
 """Seconds between the last acknowledgement that frees a resource and its removal."""

@@ -17,10 +17,11 @@ from legation.status import TypeStatus
 from legation.stream import delta, gate, linger, sotw
 from legation.stream.commands import Accepted, Close, Command, Rejected, Send, Wake
 from legation.stream.events import Event, Published, Requested, Ticked
-from legation.stream.gate import NEVER
 from legation.stream.inventory import Holding, inventory
+from legation.stream.proofs import TRUST, Proofs
 from legation.stream.subscription import Asked
-from legation.stream.track import GONE, Flight, Lingering, Track
+from legation.stream.track import GONE, NEVER, Flight, Lingering, Refusal, Track
+from legation.stream.words import is_of_the_host
 
 WATCHDOG = 30.0
 """Seconds after which an unanswered response stops holding up its type. Envoy answers nothing to a response of a type
@@ -53,14 +54,23 @@ class Stream:
 
     `tag` makes the nonces differ from those of other streams (Envoy may send one from the stream before). `previous`
     is what this client was served before it reconnected, if that is known; for one that brings nothing along it is
-    ignored.
+    ignored. `proofs` say what may travel in company, and what is known to be refused.
     """
 
-    def __init__(self, variant: Variant, snapshot: Snapshot, *, tag: str = "", previous: Snapshot = NOTHING) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        snapshot: Snapshot,
+        *,
+        tag: str = "",
+        previous: Snapshot = NOTHING,
+        proofs: Proofs = TRUST,
+    ) -> None:
         self.variant = variant
         self._dialect = sotw if variant is Variant.SOTW else delta
         self._snapshot = snapshot
         self._previous = previous
+        self._proofs = proofs
         self._tag = tag
         self._nonces = 0
         self._tracks: dict[str, Track] = {}
@@ -90,7 +100,9 @@ class Stream:
     def status(self) -> Mapping[str, TypeStatus]:
         """What the client has of each type that it asked for, by the type's short name."""
         return {
-            names.SHORT_TYPE.get(url, url.rpartition(".")[2]): track.status(self._snapshot.version(url))
+            names.SHORT_TYPE.get(url, url.rpartition(".")[2]): track.status(
+                self._snapshot.version(url), self._snapshot.of(url)
+            )
             for url, track in self._tracks.items()
         }
 
@@ -165,24 +177,17 @@ class Stream:
         for older in flights[:-1]:
             track.accept(older, now)
         flight, url = flights[-1], track.row.type_url
-        resources = tuple(flight.sent.values())
         if request.error is not None:
-            singly = not self._dialect.whole(track.row)
-            track.reject(flight, request.error.message, singly)
-            commands.append(
-                Rejected(
-                    url,
-                    flight.version,
-                    flight.nonce,
-                    request.error.code,
-                    request.error.message,
-                    resources,
-                    flight.removed,
-                )
-            )
+            code, words = request.error.code, request.error.message
+            whole = self._dialect.whole(track.row)
+            suspects = track.reject(flight, words, now, whole=whole, passing=is_of_the_host(words))
+            sent = tuple(flight.sent[name] for name in suspects if name in flight.sent)
+            removed = tuple(name for name in suspects if name in flight.removed)
+            commands.append(Rejected(url, flight.version, flight.nonce, code, words, sent, removed))
             return
         track.accept(flight, now)
-        commands.append(Accepted(url, flight.version, flight.nonce, resources, flight.removed))
+        taken = tuple(new for name, new in flight.sent.items() if name not in flight.postponed)
+        commands.append(Accepted(url, flight.version, flight.nonce, taken, flight.removed))
         if track.row.first:
             self._retry({(url, name) for name, new in flight.sent.items() if _differs(flight.before[name], new)})
 
@@ -192,8 +197,7 @@ class Stream:
             for name in list(track.refused):
                 target = self._snapshot.of(url).get(name)
                 if target is not None and not target.refs.isdisjoint(taken):
-                    del track.refused[name]
-                    track.dirty.add(name)
+                    track.retry(name)
 
     # Snapshots.
 
@@ -218,6 +222,9 @@ class Stream:
         linger.release(self._tracks, self._snapshot, self._met, now)
         wake = NEVER
         for track in self._tracks.values():
+            for name in [name for name, refusal in track.refused.items() if refusal.again <= now]:
+                track.retry(name)
+            wake = min(wake, *(refusal.again for refusal in track.refused.values()), NEVER)
             if track.flight is not None and track.flight.at + WATCHDOG <= now:
                 track.expire()
             if track.flight is None and (track.dirty or track.forced or track.owed):
@@ -232,9 +239,9 @@ class Stream:
 
     def _offer(self, track: Track, now: float, commands: list[Command]) -> float:
         """Send what of a type is due and need not wait; when to look again for what must."""
-        due, gone = self._due(track)
+        due, gone = self._due(track, now)
         whole = self._dialect.whole(track.row)
-        candidates = due | self._suspects(track, due) if whole else due
+        candidates = due | self._in_doubt(track, due) if whole else due
         lacking, wake = self._lacking(track, now) if candidates else ({}, NEVER)
         gated = {name for name, new in candidates.items() if _must_wait(track, name, new, lacking)}
         if not gated:
@@ -245,8 +252,10 @@ class Stream:
         if not (due.keys() - gated or gone or owed):
             return wake
         sent = {name: new for name, new in candidates.items() if name not in gated}
-        if not whole:
-            sent, gone = _portion(track, sent, gone)
+        if whole:
+            sent = _one_of_the_suspects(track, sent)
+        else:
+            sent, gone = self._portion(track, sent, gone)
         left_out = {name: new for name, new in candidates.items() if name not in sent}
         kept = self._kept(track, left_out)
         version = adjusted(self._snapshot.version(track.row.type_url), kept.values(), left_out.values())
@@ -263,9 +272,10 @@ class Stream:
             sent=sent,
             removed=tuple(gone),
             before={name: track.surely(name) for name in (*sent, *gone)},
+            postponed=frozenset({*left_out, *kept}) if whole else frozenset(),
         )
         track.depart(flight)
-        track.dirty |= gated
+        track.dirty |= gated | (track.alone & left_out.keys())
         self._resend(track, flight)
         told = flight.removed if self._dialect.INCREMENTAL else ()
         commands.append(Send(track.row.type_url, version, flight.nonce, resources, told))
@@ -278,7 +288,7 @@ class Stream:
             return self._snapshot.stand_in(track.row.type_url, name)
         return found
 
-    def _due(self, track: Track) -> tuple[dict[str, Resource], list[str]]:
+    def _due(self, track: Track, now: float) -> tuple[dict[str, Resource], list[str]]:
         """What the client lacks or is owed, and what it must lose; what needs neither is crossed off."""
         due: dict[str, Resource] = {}
         gone: list[str] = []
@@ -294,8 +304,9 @@ class Stream:
             elif target is not None:
                 track.recognise(name, target)
                 held = track.held.get(name)
-                same = held is not None and held.version == target.version and name not in track.forced
-                if same or track.refuses(name, target.version):
+                if held is not None and held.version == target.version and name not in track.forced:
+                    track.agrees(name)
+                elif track.refuses(name, target.version) or self._knows_better(track, target, now):
                     track.settled(name)
                 else:
                     due[name] = target
@@ -306,6 +317,15 @@ class Stream:
             else:
                 gone.append(name)
         return due, gone
+
+    def _knows_better(self, track: Track, target: Resource, now: float) -> bool:
+        """Is it known to be refused, by this client or by all of its kind, and not the time to try it again?"""
+        if target.name in track.retried:
+            return False
+        words = self._proofs.refused(target, now)
+        if words:
+            track.refused[target.name] = Refusal(target.version, words)
+        return bool(words)
 
     def _tells(self, track: Track, name: str) -> bool:
         """Is the absence of a resource something to say?"""
@@ -328,10 +348,35 @@ class Stream:
                 wake = min(wake, again)
         return lacking, wake
 
-    def _suspects(self, track: Track, due: Mapping[str, Resource]) -> dict[str, Resource]:
-        """A response that lists everything puts to the test again what is in doubt, like it or not."""
-        found = {name: self._target(track, name) for name in track.doubts if name not in due}
+    def _in_doubt(self, track: Track, due: Mapping[str, Resource]) -> dict[str, Resource]:
+        """A response that lists everything settles, in one way or the other, what is in doubt or refused."""
+        found = {name: self._target(track, name) for name in {*track.doubts, *track.refused} if name not in due}
         return {name: target for name, target in found.items() if target is not None}
+
+    def _portion(
+        self, track: Track, sent: dict[str, Resource], gone: list[str]
+    ) -> tuple[dict[str, Resource], list[str]]:
+        """What of it goes into one response. What travels alone comes after what does not."""
+        if len(sent) + len(gone) > 1:
+            alone = track.alone
+            if track.row.fragile:
+                alone = alone | {name for name, new in sent.items() if not self._proofs.proven(new)}
+            together = {name: new for name, new in sent.items() if name not in alone} if alone else sent
+            known_gone = [name for name in gone if name not in alone]
+            if not together and not known_gone:
+                name = min((*sent, *gone))
+                return ({name: sent[name]}, []) if name in sent else ({}, [name])
+            sent, gone = together, known_gone
+        if track.row.together:
+            return sent, gone
+        size = 0
+        portion: dict[str, Resource] = {}
+        for name, new in sent.items():
+            size += len(new.body)
+            if portion and size > CHUNK:
+                return portion, []  # removals last
+            portion[name] = new
+        return portion, gone
 
     def _kept(self, track: Track, left_out: Mapping[str, Resource]) -> dict[str, Resource]:
         """What the client keeps for the time being: the old version of what must wait, and what lingers."""
@@ -372,22 +417,15 @@ def _must_wait(track: Track, name: str, new: Resource, lacking: Mapping[Ref, boo
     return held is None or not (new.refs - held.refs).isdisjoint(lacking)
 
 
-def _portion(track: Track, sent: dict[str, Resource], gone: list[str]) -> tuple[dict[str, Resource], list[str]]:
-    """What of it goes into one response. Where it is decided that something travels alone, it is decided here."""
-    if track.alone:
-        together = {name: new for name, new in sent.items() if name not in track.alone}
-        known_gone = [name for name in gone if name not in track.alone]
-        if not together and not known_gone:
-            name = min((*sent, *gone))
-            return ({name: sent[name]}, []) if name in sent else ({}, [name])
-        sent, gone = together, known_gone
-    if track.row.together:
-        return sent, gone
-    size = 0
-    portion: dict[str, Resource] = {}
-    for name, new in sent.items():
-        size += len(new.body)
-        if portion and size > CHUNK:
-            return portion, []  # removals last
-        portion[name] = new
-    return portion, gone
+def _one_of_the_suspects(track: Track, candidates: dict[str, Resource]) -> dict[str, Resource]:
+    """Of a response that lists everything: what it lists in the new version. What is refused stays as it was; after a
+    refusal of several each is tried by itself, after what is above suspicion, and after what is listed beside it in a
+    version of which it is not known that the client took it.
+    """
+    trusted = {name: new for name, new in candidates.items() if not track.refuses(name, new.version)}
+    suspects = sorted(track.alone & trusted.keys())
+    if not suspects:
+        return trusted
+    beside = {*track.lingering, *track.alone, *track.refused}
+    ready = len(suspects) == len(trusted) and not any(map(track.is_uncertain, beside))
+    return {name: new for name, new in trusted.items() if name not in suspects or (ready and name == suspects[0])}

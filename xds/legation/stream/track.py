@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from legation.snapshot.order import Row
 from legation.snapshot.snapshot import Ref, Resource
 from legation.status import TypeStatus
+from legation.stream.proofs import pause
 from legation.stream.subscription import Subscription
+from legation.stream.words import named
 
 GONE = ""
 """The version of a resource that is not there; no content has it."""
+
+NEVER = float("inf")
 
 Refs = frozenset[Ref]
 
 
 @dataclass(slots=True)
 class Flight:
-    """A response that is not answered yet. `sent` is what in it was new or asked for, `before` what the client had."""
+    """A response that is not answered yet. `sent` is what in it was new or asked for, `before` what the client had;
+    `postponed` are those of which a response that lists everything has not the Snapshot's version but an older one, or none.
+    """
 
     nonce: str
     version: str
@@ -27,6 +33,7 @@ class Flight:
     sent: dict[str, Resource]
     removed: tuple[str, ...]
     before: dict[str, Resource | None]
+    postponed: frozenset[str] = frozenset()
 
     def __contains__(self, name: str) -> bool:
         return name in self.before
@@ -40,6 +47,7 @@ class Flight:
             sent={name: one for name, one in self.sent.items() if name not in newer.removed} | newer.sent,
             removed=tuple(name for name in self.removed if name not in newer) + newer.removed,
             before={**newer.before, **self.before},
+            postponed=newer.postponed | (self.postponed - newer.before.keys()),
         )
 
 
@@ -86,10 +94,14 @@ class Warming:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A version (GONE: a removal) that the client refused when it came alone, or with all else; `words` are its own."""
+    """A version (GONE: a removal) that the client refused when it came alone; `words` are its own. `again` is when it is
+    tried once more by itself, after so many `tries`.
+    """
 
     version: str
     words: str
+    again: float = NEVER
+    tries: int = 1
 
 
 @dataclass(slots=True)
@@ -111,6 +123,7 @@ class Track:
     late: Flight | None = None
     refused: dict[str, Refusal] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)
+    retried: dict[str, Refusal] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     lingering: dict[str, Lingering] = field(default_factory=dict)
     young: dict[str, Young] = field(default_factory=dict)
@@ -139,6 +152,10 @@ class Track:
         if name in self.doubts and self.doubts[name].version == target.version:
             del self.doubts[name]
             self.held[name] = target
+
+    def is_uncertain(self, name: str) -> bool:
+        """Is what it likely has no more than that?"""
+        return self.surely(name) is None and self.likely(name) is not None
 
     def surely(self, name: str) -> Resource | None:
         """The last content that it took, or was sent and has not refused."""
@@ -171,7 +188,7 @@ class Track:
     def unsettled(self) -> Iterator[str]:
         """The names of which the client may have something else than the Snapshot says. Few, as a rule; may repeat."""
         flights = chain(*(flight.before for flight in (self.flight, self.late) if flight))
-        return chain(self.dirty, flights, self.doubts, self.lingering, self.warming)
+        return chain(self.dirty, flights, self.doubts, self.lingering, self.warming, self.refused)
 
     def possible(self, name: str) -> Iterator[Refs | None]:
         """What each version that the client may have in force refers to; None for one that nobody knows."""
@@ -206,7 +223,7 @@ class Track:
 
     def forget(self, name: str) -> None:
         """The client does not ask for it any more, so it drops it and is told nothing more of it."""
-        for table in (self.held, self.doubts, self.refused, self.lingering, self.young, self.warming):
+        for table in (self.held, self.doubts, self.refused, self.lingering, self.young, self.warming, self.retried):
             table.pop(name, None)
         for names in (self.dirty, self.forced, self.alone, self.absent):
             names.discard(name)
@@ -217,6 +234,20 @@ class Track:
         for name in known:
             if not self.wants(name):
                 self.forget(name)
+
+    def agrees(self, name: str) -> None:
+        """The client has what the Snapshot has, so it refuses nothing of this name."""
+        self.settled(name)
+        self.alone.discard(name)
+        self.refused.pop(name, None)
+        self.retried.pop(name, None)
+        if not self.refused:
+            self.error = ""
+
+    def retry(self, name: str) -> None:
+        """What was refused is tried again, whatever is known of it."""
+        self.retried[name] = self.refused.pop(name)
+        self.dirty.add(name)
 
     def settled(self, name: str) -> None:
         """The Snapshot and the client agree on it, and no answer is owed."""
@@ -271,47 +302,69 @@ class Track:
                 continue  # unsubscribed meanwhile
             self._settle_in(name, resource, flight.before[name], now)
             self.doubts.pop(name, None)
-            self.alone.discard(name)
-            self.refused.pop(name, None)
+            if name not in flight.postponed:
+                self.alone.discard(name)
+                self.refused.pop(name, None)
+                self.retried.pop(name, None)
             if name in self.young:
                 self.young[name].taken = now
         for name in flight.removed:
             self.doubts.pop(name, None)
-            self.alone.discard(name)
-            self.refused.pop(name, None)
             self.warming.pop(name, None)
+            if name not in flight.postponed:
+                self.alone.discard(name)
+                self.refused.pop(name, None)
+                self.retried.pop(name, None)
         self.acked_version = flight.version
         if not self.refused:
             self.error = ""
 
-    def reject(self, flight: Flight, words: str, singly: bool) -> None:
-        """The client refused it: nothing of it counts as held, though some of it may be in force.
+    def reject(self, flight: Flight, words: str, now: float, *, whole: bool, passing: bool) -> list[str]:
+        """The client refused it: nothing of it counts as held, though some of it may be in force; the suspects.
 
-        With `singly`, what was refused in company is owed again, each alone; what was refused alone is refused.
+        What was refused in company is owed again, each alone; what was refused alone is refused, and tried once more
+        after a pause if its trouble may be `passing`. In a `whole` response neither what the client had already nor what
+        is left out is a suspect.
         """
-        company = len(flight.before) > 1
+        suspects = []
         for name, before in flight.before.items():
+            new = flight.sent.get(name)
             if not self.wants(name):
                 continue
-            new = flight.sent.get(name)
-            if not singly and new is not None and before is not None and before.version == new.version:
-                continue  # sent only because the response lists everything; the client has had it before
-            if self.held.get(name) is new:
+            known = whole and new and before and before.version == new.version
+            if self.held.get(name) is new and (name in self.doubts or not known):
                 self.held.pop(name, None)
+                self.young.pop(name, None)
+            if known or name in flight.postponed:
+                continue  # it is in doubt, if it was
             self.doubts[name] = self._doubt(name, before, new)
-            self.young.pop(name, None)
-            if singly and company:
+            if name in self.lingering:
+                self._linger_as(name, self.doubts[name].content, whole)
+            if new or not whole:
+                suspects.append(name)
+        uncertain = {name for name in flight.postponed & flight.sent.keys() if flight.before[name] is None}
+        if not suspects:
+            for name in named(words, uncertain) or uncertain:
+                self._disown(name)
+        for name in suspects:
+            if len(suspects) > 1 or uncertain:
                 self.alone.add(name)
                 self.dirty.add(name)
             else:
-                self.alone.discard(name)
-                self.refused[name] = Refusal(new.version if new else GONE, words)
+                self._refuse(name, flight.sent.get(name), words, now, passing)
         self.nacked_version = flight.version
         self.error = words
+        return suspects
 
-    def status(self, current: str) -> TypeStatus:
+    def status(self, current: str, table: Mapping[str, Resource]) -> TypeStatus:
         """For people and the console; `current` is the Snapshot's version, reached when nothing is left to do."""
-        done = not (self.flight or self.late or self.dirty or self.forced or self.owed or self.doubts or self.lingering)
+        refused = {
+            name: refusal.words
+            for name, refusal in self.refused.items()
+            if refusal.version == (table[name].version if name in table else GONE)
+        }
+        waiting = self.dirty or self.forced or self.owed or self.doubts or self.lingering
+        done = not (self.flight or self.late or waiting or refused)
         flights = [flight for flight in (self.late, self.flight) if flight]
         return TypeStatus(
             sent=current if done else self.sent_version,
@@ -320,8 +373,29 @@ class Track:
             error="" if done else self.error,
             pending=len(flights),
             since=flights[0].at if flights else None,
-            refused={name: refusal.words for name, refusal in self.refused.items()},
+            refused=refused,
         )
+
+    def _refuse(self, name: str, new: Resource | None, words: str, now: float, passing: bool) -> None:
+        version, earlier = new.version if new else GONE, self.retried.pop(name, None)
+        tries = earlier.tries + 1 if earlier is not None and earlier.version == version else 1
+        self.alone.discard(name)
+        self.refused[name] = Refusal(version, words, now + pause(tries) if passing else NEVER, tries)
+
+    def _disown(self, name: str) -> None:
+        """It was taken for what the client has, and is not: it is not listed again."""
+        if name in self.lingering:
+            self._linger_as(name, None, True)
+        if name in self.doubts:
+            self.doubts[name] = replace(self.doubts[name], content=None)
+
+    def _linger_as(self, name: str, content: Resource | None, whole: bool) -> None:
+        """What stays is the version before the refused one; where a response lists it, there must be one."""
+        if whole and content is None:
+            del self.lingering[name]
+            self.dirty.add(name)
+        else:
+            self.lingering[name].content = content
 
     def _doubt(self, name: str, before: Resource | None, new: Resource | None) -> Doubt:
         older = self.doubts.get(name)

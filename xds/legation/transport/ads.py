@@ -26,6 +26,7 @@ from legation.stream.commands import Accepted, Close, Command, Rejected, Send, W
 from legation.stream.events import Event, Published, Requested, Ticked
 from legation.stream.inventory import Holding
 from legation.stream.machine import WATCHDOG, Stream, Variant
+from legation.stream.proofs import TRUST, Proofs
 from legation.transport import codec, limits
 from legation.transport.access import Access
 from legation.transport.control import Control
@@ -72,6 +73,7 @@ class Conversation:
         pace: Pace,
     ) -> None:
         self.previous = Snapshot()
+        self.proofs: Proofs = TRUST
         self.peer = peer
         self.aggregated = not type_url
         self._control = control
@@ -207,7 +209,9 @@ class Conversation:
         snapshot = self._control.join(self.proxy, self)
         self._joined = True
         self._since = time()
-        self._stream = Stream(self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous)
+        self._stream = Stream(
+            self._dialect.variant, snapshot, tag=f"{secrets.token_hex(4)}-", previous=self.previous, proofs=self.proofs
+        )
 
     def _leave(self) -> None:
         self._make_room()

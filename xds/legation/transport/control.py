@@ -10,6 +10,7 @@ from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected, Send
 from legation.stream.inventory import Holding
+from legation.stream.proofs import Proofs
 
 
 class Session(Protocol):
@@ -22,6 +23,8 @@ class Session(Protocol):
     """All types travel on this stream (ADS)."""
     previous: Snapshot
     """What this client was last served. The application may set it in `join`; it is read right after."""
+    proofs: Proofs
+    """What is known of the resources that it will be sent. The same."""
 
     def publish(self, snapshot: Snapshot, change: Change) -> None:
         """The client's scope has a new Snapshot; `change` must name everything that differs from the last one given.

@@ -1,0 +1,95 @@
+"""What is known of resources before they are sent: which clients took them, and which they refused. By content.
+
+Endpoints, routes and secrets stop a client at the first bad one of a response, in no stable order, and what is beside it
+is lost. So one that nobody of the same version has taken yet travels alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from legation.snapshot.snapshot import Ref, Resource
+
+REMEMBERED: Final = 100_000
+"""How many contents are known as taken, the latest."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+"""Seconds until what was refused may be tried again on a new stream: doubled with every refusal, up to the longest."""
+
+
+class Proofs(Protocol):
+    """What a stream asks."""
+
+    def proven(self, resource: Resource) -> bool:
+        """May it travel in company?"""
+
+    def refused(self, resource: Resource, now: float) -> str:
+        """The words with which it was refused, if it is not to be sent now; "" if it may be."""
+
+
+class Trust:
+    """Nothing is known to be bad, and everything travels together."""
+
+    def proven(self, resource: Resource) -> bool:
+        """See Proofs."""
+        return True
+
+    def refused(self, resource: Resource, now: float) -> str:
+        """See Proofs."""
+        return ""
+
+
+TRUST: Final = Trust()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A content that was refused alone: of which resource, with which words, how often, and from when on it may be tried
+    again.
+    """
+
+    ref: Ref
+    words: str
+    tries: int
+    again: float
+
+
+def pause(tries: int) -> float:
+    """Seconds between the last of so many refusals and the next try."""
+    return min(FIRST_PAUSE * 2.0 ** min(tries - 1, 30), LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class Experience:
+    """What clients of one kind and version took, and what holds for all of them because it was found bad."""
+
+    taken: dict[str, None] = field(default_factory=dict)
+    bad: dict[str, Refused] = field(default_factory=dict)
+
+    def took(self, resource: Resource) -> None:
+        """One of them did."""
+        self.bad.pop(resource.version, None)
+        if resource.version not in self.taken:
+            self.taken[resource.version] = None
+            if len(self.taken) > REMEMBERED:
+                del self.taken[next(iter(self.taken))]
+
+
+@dataclass(slots=True)
+class Known:
+    """What counts for one client: the experience of its kind, and what it refused itself. The Proofs of its streams."""
+
+    experience: Experience
+    own: dict[str, Refused] = field(default_factory=dict)
+
+    def proven(self, resource: Resource) -> bool:
+        """See Proofs. Harmless is what our own checks prove."""
+        return resource.harmless or resource.version in self.experience.taken
+
+    def refused(self, resource: Resource, now: float) -> str:
+        """See Proofs."""
+        for refused in (self.own.get(resource.version), self.experience.bad.get(resource.version)):
+            if refused is not None and now < refused.again:
+                return refused.words
+        return ""
