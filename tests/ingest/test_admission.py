@@ -555,3 +555,62 @@ def test_nothing_waits_if_that_is_what_is_wanted() -> None:
     files.change(old=service("old"))
     files.change(new=service("new"), policy=POLICY.format("", "{}"))
     assert files.serving() == {"Service old", "Service new"}
+
+
+# --- refused by a proxy ------------------------------------------------------------------------------------------------
+
+
+def test_what_a_proxy_refuses_goes_back_and_another_version_is_tried_at_once() -> None:
+    files = Files()
+    files.change(a=service("a", 1))
+    key = Key("Service", "default", "a")
+    good = files.admission.accepted[key]
+    files.change(a="# bad\n" + service("a", 2))
+    assert files.port("a") == 2
+    decision = files._note(files.admission.refuse({key: (good, "Envoy refuses it")}))
+    assert files.port("a") == 1
+    assert decision.facts
+    assert files.kept[key] is good, "a restart begins with what was taken"
+    (held,) = files.admission.held()
+    assert (held.code, held.object, held.line) == ("LEG0506", "Service default/a", 2)
+    assert held.message == "Envoy refuses it; the version that was taken last (from mesh/a.yaml:1) is in service"
+
+    files.change(b=service("b"))
+    assert (files.serving(), files.port("a")) == ({"Service a", "Service b"}, 1)
+    assert not files.change(a="# moved\n\n" + service("a", 2)).facts, "the same, in another place"
+    assert files.codes() == ["LEG0506"]
+
+    files.change(a=service("a", 3))
+    assert files.port("a") == 3
+    assert files.codes() == []
+
+
+def test_what_a_proxy_refuses_and_was_never_taken_is_left_out_until_it_is() -> None:
+    files = Files()
+    files.change(services=service("a"))
+    files.change(rules=rule("r", "a"))
+    key = Key("VirtualService", "default", "r")
+    decision = files._note(files.admission.refuse({key: (None, "Envoy refuses it")}))
+    assert decision.removed == (key,)
+    assert key not in files.kept
+    assert [problem.message for problem in files.admission.held()] == ["Envoy refuses it; it is left out"]
+    assert files.serving() == {"Service a"}
+    decision = files._note(files.admission.absolve([key], files.now))
+    assert key in files.admission.accepted
+    assert files.admission.held() == []
+    assert not files.admission.absolve([key], files.now).facts
+
+
+def test_a_removal_that_a_proxy_refuses_is_taken_back_until_the_document_returns() -> None:
+    files = Files()
+    files.change(services=service("a"), rules=rule("r", "a"), more=rule("s", "a"))
+    key = Key("VirtualService", "default", "r")
+    good = files.admission.accepted[key]
+    files.change(rules=None)
+    assert key not in files.admission.accepted
+    files._note(files.admission.refuse({key: (good, "Envoy refuses the rest")}))
+    files.wait(10)
+    assert files.admission.accepted[key] is good
+    assert [problem.message for problem in files.admission.held()] == ["Envoy refuses the rest; it is still in service"]
+    files.change(rules=rule("r", "a"))
+    assert files.admission.held() == []

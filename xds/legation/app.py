@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry
 
-from legation import names, pipeline
+from legation import pipeline
 from legation.console.metrics import Metrics
 from legation.console.server import Console
 from legation.fleet import Fleet
@@ -26,6 +26,7 @@ from legation.ingest import documents, files, state, watch
 from legation.ingest.admission import REFERENCE_PATIENCE, Admission, Decision, File, Version
 from legation.ingest.decode import decode
 from legation.journal import log, say
+from legation.judge import NOTE, Judge
 from legation.model import mesh
 from legation.model.meta import Key, Object
 from legation.model.world import Mesh, World
@@ -114,6 +115,7 @@ class App:
             secrets_on_loopback=settings.secrets_on_loopback,
         )  # fmt: skip
         self.admission = Admission(World(settings.mesh), settings.sources, allow_empty=settings.allow_empty)
+        self._judge = Judge(self.fleet, lambda: self.admission, self._enact, self._keep_note)
         self._known: dict[Problem, None] = {}
         self._files: set[str] = set()
         self._tree_problems: tuple[Problem, ...] = ()
@@ -175,7 +177,8 @@ class App:
         stack.push_async_callback(changes.aclose)
         await anext(changes)  # the watch stands: what changes while we read comes as news
         decision = await _in_thread(lambda: self._load(accepted))
-        self.fleet.load(decision.world, self.admission.revision)
+        self.fleet.load(decision.world, self.admission.revision, decision.before)
+        stack.callback(self._judge.close)
         await self._advance(decision, monotonic())
         for work in (self._follow(changes), self._look_after_channel(), self._measure_lag()):
             stack.push_async_callback(_ended, asyncio.create_task(work))
@@ -196,7 +199,7 @@ class App:
             unprotected = self.admission.unprotected()
             if unprotected and not accepted and not settings.ignore_security_kinds:
                 raise Refused(in_order(unprotected))
-            return Decision(decision.world, frozenset(), again_at=decision.again_at)
+            return Decision(decision.world, frozenset(), again_at=decision.again_at, before=decision.before)
         finally:
             gc.enable()
             gc.freeze()
@@ -216,6 +219,7 @@ class App:
         stack.callback(self._writer.shutdown)
         self.fleet.memory = memory
         self._disk = tuple(problem for problem in self._state.problems if problem.code == state.NOT_SAVED)
+        self._judge.recall(self._state.note(NOTE))
         for problem in self._state.problems:
             if problem not in self._disk:
                 self._told(problem, True)
@@ -278,7 +282,7 @@ class App:
 
     async def _advance(self, decision: Decision, at: float) -> None:
         if decision.facts:
-            self.fleet.advance(decision.world, decision.facts, self.admission.revision, at)
+            self.fleet.advance(decision.world, decision.facts, self.admission.revision, at, decision.before)
             say(
                 logging.INFO, "revision", f"revision {self.revision} is in service",
                 revision=self.revision, seconds=round(monotonic() - at, 6),
@@ -317,6 +321,20 @@ class App:
         """Documents that no file has: what `run` knows of the stand-ins that it started."""
         world, facts = self.admission.supply(put, removed)
         await self._advance(Decision(world, facts), monotonic())
+
+    async def _enact(self, decision: Decision) -> None:
+        """What was decided beside the files."""
+        self._keep(decision)
+        await self._advance(decision, monotonic())
+
+    def _keep_note(self, text: str) -> None:
+        if self._state is not None:
+            self._later(partial(self._save_note, self._state, text))
+
+    def _save_note(self, to: state.State, text: str) -> None:
+        problem = to.set_notes({NOTE: text})
+        if problem is not None:
+            log.error("%s", problem)
 
     def _keep(self, decision: Decision) -> None:
         """Writes what was accepted to disk, beside the event loop."""
@@ -409,7 +427,7 @@ class App:
 
     def problems(self) -> list[Problem]:
         found = [*self._tree_problems, *self.admission.problems(), *self.fleet.problems()]
-        found += [*self._disk, *self._channel.access.problems]
+        found += [*self._disk, *self._judge.problems(), *self._channel.access.problems]
         if (expires := self._channel.expires) is not None:
             found += pipeline.channel_expiring(*expires, time())
         recall, scopes = self.fleet.recall, self.fleet.scopes
@@ -417,7 +435,10 @@ class App:
         return in_order([*found, *pipeline.expiring(recall, self.admission, time())])
 
     def held(self) -> list[Problem]:
-        return in_order(self.admission.held())
+        return in_order([*self.admission.held(), *self._judge.problems()])
+
+    def _on_refusal(self, session: Session, refusal: Rejected) -> None:
+        self._judge.on_refusal(session, refusal)
 
     async def settled(self) -> None:
         """Returns once what was saved before is decided on: it was heard of, and nothing waits for its patience."""
@@ -445,23 +466,6 @@ class App:
         self._known = now
         self._on_findings()
         self._metrics.reported(len(self.admission.accepted), len(self.held()), now)
-
-    def _on_refusal(self, session: Session, refusal: Rejected) -> None:
-        """A NACK, with Envoy's words and the documents behind what it names."""
-        keys = dict.fromkeys(key for resource in refusal.resources for key in resource.origins)
-        places = [pipeline.place(self.admission, key)(()) for key in keys]
-        behind = ", ".join(f"{key} ({file}:{line})" for key, (file, line, _) in zip(keys, places, strict=True))
-        short = names.SHORT_TYPE.get(refusal.type_url, refusal.type_url)
-        said = f"{session.proxy.id} refuses {short.upper()} {', '.join(refusal.names) or refusal.version}"
-        say(
-            logging.ERROR, "nack", f"{said}: {refusal.message}{f'; from {behind}' if behind else ''}",
-            proxy=session.proxy.id, type=short, version=refusal.version, nonce=refusal.nonce,
-            resources=list(refusal.names), error=refusal.message, revision=self.revision,
-            documents=[
-                {"object": str(key), "file": file, "line": line}
-                for key, (file, line, _) in zip(keys, places, strict=True)
-            ],
-        )  # fmt: skip
 
 
 def _log(problem: Problem, is_new: bool) -> None:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from logging import DEBUG, INFO
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 
 from legation import hooks, names
 from legation.console.metrics import Metrics
 from legation.hooks import Hook, Hooked
+from legation.ingest.admission import Version
 from legation.journal import log, say
 from legation.model import gateway_analysis, inbound, instances, sidecar_analysis
 from legation.model.instances import Asked
+from legation.model.meta import Key
 from legation.model.proxy import Channel, Proxy, Scope
 from legation.model.recall import Recall
 from legation.model.world import Fact, World
 from legation.problems import Problem
 from legation.progress import Progress
+from legation.refusals import Case, Kind, Ledger, Refusals
 from legation.render.resources import Rendered, render, resources
 from legation.served import Served
-from legation.snapshot.snapshot import Change, Snapshot
+from legation.snapshot.snapshot import Change, Resource, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Accepted, Rejected, Send
 from legation.stream.machine import Variant
@@ -93,7 +96,13 @@ class Fleet:
         self._gone: dict[Hashable, Snapshot] = {}
         self.on_stir: Callable[[Iterable[int]], None] = lambda _: None
         """Called with the numbers of streams that stand differently; see `Progress`."""
-        self.progress = Progress(metrics, self._current, self._stirred)
+        self.progress = Progress(metrics, self.snapshot, self._stirred)
+        self.refusals = Refusals()
+        self.ledger: Ledger[Version] = Ledger()
+        self.on_known_bad: Callable[[Case], None] = lambda _: None
+        """Called when clients are to be served what their kind is known to refuse; it is not sent."""
+        self.on_lifted: Callable[[list[Case]], None] = lambda _: None
+        """Called when somebody took what was held back."""
 
     # -- what the transport asks --
 
@@ -114,6 +123,8 @@ class Fleet:
         if who in self._gone:
             self._metrics.came_back()
             session.previous = self._gone.pop(who)
+        session.proofs = self.refusals.proofs(_kind(session), who)
+        self._look_for_known_bad({_kind(session)}, served.snapshot)
         say(INFO, "connected", f"{proxy.id} is connected", **_introduced(session))
         self.progress.joined(session)
         self._metrics.stream_opened(variant, proxy.client)
@@ -141,6 +152,10 @@ class Fleet:
             self._refused(session, command)
             return
         self._metrics.acked(_short(command.type_url), latency)
+        self.ledger.took(command.resources)
+        lifted = self.refusals.took(_kind(session), _returning(session), command.resources)
+        if lifted:
+            self.on_lifted(lifted)
         if log.isEnabledFor(DEBUG):
             told = _exchange(session, command)
             say(DEBUG, "ack", f"{told['proxy']} took {told['type'].upper()}", **told, seconds=round(latency, 6))
@@ -170,26 +185,34 @@ class Fleet:
         """Whether clients are answered."""
         return self._loaded.is_set()
 
-    def load(self, world: World, revision: str) -> None:
-        """The first World is complete: from now on clients are answered."""
+    def load(self, world: World, revision: str, before: Mapping[Key, Version | None]) -> None:
+        """The first World is complete: from now on clients are answered. `before` as in `advance`, of the last run."""
+        self.ledger.step(before)
         self.recall = Recall(world)
         self._asked = instances.asked(world)
         self.revision = revision
         self.progress.revised(revision)
         self._loaded.set()
 
-    def advance(self, world: World, facts: Collection[Fact], revision: str, at: float) -> None:
-        """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed."""
+    def advance(
+        self, world: World, facts: Collection[Fact], revision: str, at: float, before: Mapping[Key, Version | None]
+    ) -> None:
+        """Moves everyone to the next World; what differs goes out at once. `at` is when the files changed, `before` what
+        was in service of the documents that did.
+        """
+        self.ledger.step(before)
         self.progress.revised(revision, at)
         self.recall.advance(world, facts)
         self.revision = revision
         asked = instances.asked(world)
         for scope, served in list(self._scopes.items()):
-            before = served.snapshot
+            earlier = served.snapshot
             change = self._render(scope, served)
             if change:
                 if self.memory is not None:
-                    self.memory.changed(repr(scope), before, served.snapshot, change)
+                    self.memory.changed(repr(scope), earlier, served.snapshot, change)
+                self.ledger.changed(earlier, served.snapshot, change)
+                self._look_for_known_bad({_kind(session) for session in served.sessions}, served.snapshot)
                 for session in served.sessions:
                     session.publish(served.snapshot, change)
                 self.progress.sent(served.sessions, at)
@@ -241,11 +264,34 @@ class Fleet:
             session.proxy, session.inventory(), lambda type_url, name: served.changed.get((type_url, name), served.made)
         )
 
-    def _current(self, session: Session) -> Snapshot:
+    def snapshot(self, session: Session) -> Snapshot:
+        """What its client is to have."""
         return self._scopes[self._scope_of[session]].snapshot
 
     def _stirred(self, streams: Iterable[int]) -> None:
         self.on_stir(streams)
+
+    def audience(self, case: Case) -> set[Hashable]:
+        """The connected clients of a kind that are served a content."""
+        url, name, version = case.resource.type_url, case.resource.name, case.resource.version
+        return {
+            _returning(session)
+            for served in self._scopes.values()
+            if (found := served.snapshot.of(url).get(name)) is not None and found.version == version
+            for session in served.sessions
+            if _kind(session) == case.kind
+        }
+
+    def refuse(self, session: Session, resource: Resource, words: str) -> Case | None:
+        """A client refused a resource that came alone; see `Refusals.refused`."""
+        verified = session.peer.channel is not Channel.OPEN
+        who = _returning(session)
+        return self.refusals.refused(_kind(session), who, resource, words, monotonic(), verified=verified)
+
+    def _look_for_known_bad(self, kinds: Iterable[Kind], snapshot: Snapshot) -> None:
+        for kind in kinds:
+            for case in self.refusals.known_bad(kind, lambda url, name: snapshot.of(url).get(name), monotonic()):
+                self.on_known_bad(case)
 
     def _scope(self, proxy: Proxy, session: Session) -> Scope:
         scope = instances.scope(self.recall.world, proxy, self._asked)
@@ -328,6 +374,10 @@ def _returning(session: Session) -> Hashable:
     """By what a client is known again. Ids are claims: under another's id nobody gets what only that one may have."""
     proxy, peer = session.proxy, session.peer
     return proxy.id, proxy.role, proxy.namespace, peer.channel, peer.identity
+
+
+def _kind(session: Session) -> Kind:
+    return str(session.proxy.client), session.proxy.version
 
 
 @contextmanager

@@ -35,6 +35,7 @@ WAITING = "LEG0502"
 REMOVAL_WAITS = "LEG0503"
 LEFT_OUT = "LEG0504"
 UNPROTECTED = "LEG0505"
+REFUSED = "LEG0506"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,17 @@ def understand(path: str, text: str | None, unreadable: Problem | None = None, *
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a step did: the World now, how it differs, what to keep on disk, and when to ask again (None: no need)."""
+    """What a step did: the World now, how it differs, what to keep on disk, and when to ask again (None: no need).
+
+    `before` has, for every document that is another now, the version that was in service (None: none was).
+    """
 
     world: World
     facts: frozenset[Fact]
     put: tuple[Version, ...] = ()
     removed: tuple[Key, ...] = ()
     again_at: float | None = None
+    before: Mapping[Key, Version | None] = field(default_factory=dict)
 
 
 class Admission:
@@ -126,6 +131,7 @@ class Admission:
         self._unprotected_by: dict[Key, Key] = {}
         self._calm_at = 0.0
         self._notes: dict[Key, Problem] = {}
+        self._refused: dict[Key, tuple[Object | None, Problem]] = {}
         self._announcement: Problem | None = None
         self._sum = sum(map(_weight, self.accepted.values()))
 
@@ -193,7 +199,9 @@ class Admission:
         for key in touched:
             self._notes.pop(key, None)
             version = self._wanted(key)
-            if version is not None and version.object is not None:
+            if self._is_refused(key, version):
+                self._notes[key] = self._refused[key][1]
+            elif version is not None and version.object is not None:
                 self._waits_for_file.pop(key, None)
                 serving = self.accepted.get(key)
                 if serving is not None and serving.object == version.object:
@@ -215,6 +223,55 @@ class Admission:
             self._undecided |= put.keys() | removed
             return Decision(self.world, frozenset(), tuple(moved), again_at=self._calm_at + REMOVAL_PATIENCE)
         return self._apply(put, removed, moved, now)
+
+    def refuse(self, back: Mapping[Key, tuple[Version | None, str]]) -> Decision:
+        """These documents make what a proxy refuses, in the words given: each goes back to an earlier version, or out of
+        service, until the files have another one or `absolve` is called. What has changed since is left alone.
+        """
+        put: dict[Key, Version] = {}
+        removed: set[Key] = set()
+        for key, (earlier, words) in back.items():
+            serving = self.accepted.get(key)
+            refused = serving.object if serving is not None else None
+            if earlier is None and serving is None:
+                continue
+            self._refused[key] = refused, self._blame(key, serving, earlier, words)
+            self._notes[key] = self._refused[key][1]
+            if earlier is not None:
+                put[key] = earlier
+            else:
+                removed.add(key)
+        world, facts = self.world.apply([one.object for one in put.values() if one.object is not None], removed)
+        return self._enacted(world, facts, put, removed, [], None)
+
+    def absolve(self, keys: Iterable[Key], now: float) -> Decision:
+        """A proxy took what these make: they are in service again, as the files have them."""
+        freed = {key for key in keys if self._refused.pop(key, None) is not None}
+        self._undecided |= freed
+        return self.step((), (), now)
+
+    def _is_refused(self, key: Key, version: Version | None) -> bool:
+        """Whether a proxy refuses what this very version makes. Another one counts as new, and is tried."""
+        if key not in self._refused:
+            return False
+        refused, _ = self._refused[key]
+        if (version.object if version is not None else None) == refused:
+            return True
+        del self._refused[key]
+        return False
+
+    def _blame(self, key: Key, refused: Version | None, earlier: Version | None, words: str) -> Problem:
+        document = (refused or earlier or self.accepted[key]).document
+        line, column = document.position(())
+        if refused is None:
+            kept = "it is still in service"
+        elif earlier is None:
+            kept = "it is left out"
+        else:
+            where = f"{earlier.document.file}:{earlier.document.position(())[0]}"
+            kept = f"the version that was taken last (from {where}) is in service"
+        said, hint = f"{words}; {kept}", "another version of it is tried at once"
+        return Problem(Severity.ERROR, REFUSED, said, document.file, line, column, str(key), "", hint)
 
     def supply(self, put: Iterable[Object], removed: Iterable[Key]) -> tuple[World, frozenset[Fact]]:
         """Puts objects into the World that no file has."""
@@ -340,13 +397,20 @@ class Admission:
             self._undecided |= postponed
             if not patient:
                 again_at = self._calm_at + REFERENCE_PATIENCE
+        return self._enacted(world, facts, put, removed, moved, again_at)
+
+    def _enacted(
+        self, world: World, facts: frozenset[Fact], put: dict[Key, Version], removed: set[Key], moved: list[Version],
+        again_at: float | None,
+    ) -> Decision:  # fmt: skip
+        before = {key: self.accepted.get(key) for key in (*put, *removed)}
         self.world = world
         self._sum += sum(map(_weight, put.values()))
         self._sum -= sum(_weight(self.accepted[key]) for key in (*removed, *put) if key in self.accepted)
         for key in removed:
             del self.accepted[key]
         self.accepted.update(put)
-        return Decision(world, facts, (*put.values(), *moved), tuple(removed), again_at)
+        return Decision(world, facts, (*put.values(), *moved), tuple(removed), again_at, before)
 
     def _losing_references(self, put: Mapping[Key, Version], world: World) -> dict[Key, set[_Missing]]:
         """The new versions that name something which does not exist, where the accepted one did not."""

@@ -13,9 +13,10 @@ from legation.snapshot.snapshot import Ref, Resource
 
 REMEMBERED: Final = 100_000
 """How many contents are known as taken, the latest."""
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 300.0
-"""Seconds until what was refused may be tried again on a new stream: doubled with every refusal, up to the longest."""
+OF_THE_HOST: Final = (1.0, 300.0)
+"""Seconds until what was refused for a trouble of the client's host is tried again: doubled each time, and at most."""
+OF_THE_CONTENT: Final = (30.0, 3600.0)
+"""The same, until what was refused for what it is may be tried again on a new stream."""
 
 
 class Proofs(Protocol):
@@ -55,9 +56,10 @@ class Refused:
     again: float
 
 
-def pause(tries: int) -> float:
+def pause(tries: int, bounds: tuple[float, float]) -> float:
     """Seconds between the last of so many refusals and the next try."""
-    return min(FIRST_PAUSE * 2.0 ** min(tries - 1, 30), LONGEST_PAUSE)
+    first, longest = bounds
+    return min(first * 2.0 ** min(tries - 1, 30), longest)
 
 
 @dataclass(slots=True)

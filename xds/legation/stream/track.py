@@ -9,7 +9,7 @@ from itertools import chain
 from legation.snapshot.order import Row
 from legation.snapshot.snapshot import Ref, Resource
 from legation.status import TypeStatus
-from legation.stream.proofs import pause
+from legation.stream.proofs import OF_THE_HOST, pause
 from legation.stream.subscription import Subscription
 from legation.stream.words import named
 
@@ -380,7 +380,7 @@ class Track:
         version, earlier = new.version if new else GONE, self.retried.pop(name, None)
         tries = earlier.tries + 1 if earlier is not None and earlier.version == version else 1
         self.alone.discard(name)
-        self.refused[name] = Refusal(version, words, now + pause(tries) if passing else NEVER, tries)
+        self.refused[name] = Refusal(version, words, now + pause(tries, OF_THE_HOST) if passing else NEVER, tries)
 
     def _disown(self, name: str) -> None:
         """It was taken for what the client has, and is not: it is not listed again."""
