@@ -166,3 +166,23 @@ def test_a_secret_that_is_not_there_to_call_with() -> None:
     secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: gone-cacert}\nstringData: {}\n"
     for name in ("gone-cacert", "gone"):
         assert problems(text + secret.replace("gone-cacert", name)) == []
+
+
+def test_a_certificate_that_two_gateways_show() -> None:
+    def gateway(name: str, host: str, certificate: str) -> str:
+        return f"""apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: {name}}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 443, name: https, protocol: HTTPS}}
+    hosts: [{host}]
+    tls: {{mode: SIMPLE, serverCertificate: {certificate}, privateKey: /key}}
+---
+"""
+
+    assert problems(gateway("a", "a.example", "/one") + gateway("b", "b.example", "/two")) == []
+    (found,) = problems(gateway("a", "a.example", "/one") + gateway("b", "b.example", "/one"))
+    assert (found.code, found.object, found.path) == ("IST0138", "Gateway default/b", "spec.servers[0].tls")
+    assert found.other == "f.yaml:1"

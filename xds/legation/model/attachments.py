@@ -31,6 +31,7 @@ def of(reader: Reader, item: Object) -> Iterator[Finding]:
         yield from _subsets(reader, item)
     elif item.key.kind == "Gateway":
         yield from gateway_analysis.unruled(reader, item.key)
+        yield from gateway_analysis.shared(reader, item.key)
 
 
 def _at_gateways(reader: Reader, item: Object) -> Iterator[Finding]:

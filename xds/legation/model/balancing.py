@@ -21,6 +21,7 @@ from legation.model.base import (
     given,
     inner,
     items,
+    quoted,
     texts,
 )
 from legation.model.proxy import TOPOLOGY
@@ -40,6 +41,7 @@ from legation.model.values import (
     shown,
     wrong,
 )
+from legation.problems import Severity
 
 
 class RingHash(Model):
@@ -113,6 +115,15 @@ def _ring_size(raw: Raw) -> Iterator[Finding]:
                 yield Finding(("minimumRingSize",), said, "write it under `ringHash`", at_key=True)
 
 
+def _keyless(raw: Raw) -> Iterator[Finding]:
+    if not any(given(raw, field) for field in _KEYS) or raw.get("useSourceIp") is False:
+        said = "nothing says which requests are alike: every one goes to an endpoint by chance"
+        yield Finding((), said, f"add {quoted(_KEYS, 'or')}", True, Severity.WARNING)
+
+
+_KEYS: Final = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
+
+
 class ConsistentHashLB(Model):
     """Requests that are alike go to the same endpoint."""
 
@@ -120,6 +131,7 @@ class ConsistentHashLB(Model):
         OneOf(("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")),
         OneOf(("ringHash", "maglev")),
         _ring_size,
+        _keyless,
     )
     example = "{httpHeaderName: x-user}"
 
@@ -294,6 +306,13 @@ ZONES: Final = NotYet("the region is preferred, and its zones share the traffic 
 Simple = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
 
 
+def _warms(raw: Raw) -> Iterator[Finding]:
+    for field in ("warmup", "warmupDurationSecs"):
+        if given(raw, field) and (given(raw, "consistentHash") or raw.get("simple") in ("RANDOM", "PASSTHROUGH")):
+            said = f"`{field}` has no effect with this balancer"
+            yield Finding((field,), said, "use LEAST_REQUEST or ROUND_ROBIN", True, Severity.WARNING)
+
+
 class LoadBalancerSettings(Model):
     """How the endpoint of a request is chosen."""
 
@@ -301,6 +320,7 @@ class LoadBalancerSettings(Model):
         OneOf(("simple", "consistentHash")),
         OneOf(("warmupDurationSecs", "warmup")),
         OneOf(("localityLbSetting", "zoneAwareLbSetting")),
+        _warms,
     )
     example = "{simple: ROUND_ROBIN}"
 

@@ -34,6 +34,7 @@ from legation.model.values import (
     shown,
     wrong,
 )
+from legation.problems import Severity
 
 _LONGEST: Final = 32767
 
@@ -180,6 +181,20 @@ def _client_tls(raw: Raw) -> Iterator[Finding]:
             if field not in written:
                 said = f"mode MUTUAL needs a certificate: `{field}` is missing"
                 yield Finding((), said, "add `clientCertificate` and `privateKey`, or `credentialName`", at_key=True)
+    idle: tuple[str, ...] = ()
+    if mode == "DISABLE":
+        idle = tuple(field for field in written if field != "mode")
+    elif mode == "SIMPLE":
+        idle = ("clientCertificate", "privateKey")
+    elif mode == "ISTIO_MUTUAL":
+        idle = (*_CLIENT_FILES, "credentialName", "insecureSkipVerify")
+    for field in idle:
+        if field in written:
+            said = f"`{field}` has no effect in mode {mode}"
+            if "mode" not in raw:
+                said = f"without `mode` nothing is encrypted, and `{field}` has no effect"
+            hint = "say `mode: SIMPLE` or `MUTUAL`" if mode == "DISABLE" else "remove it, or say `mode: MUTUAL`"
+            yield Finding((field,), said, hint, True, Severity.WARNING)
     if raw.get("insecureSkipVerify") is True and mode in ("SIMPLE", "MUTUAL"):
         for field in ("caCertificates", "subjectAltNames", *(("credentialName",) if mode == "SIMPLE" else ())):
             if field in written:

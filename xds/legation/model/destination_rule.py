@@ -21,6 +21,8 @@ from legation.model.base import (
     Unique,
     given,
     inner,
+    items,
+    number,
 )
 from legation.model.connections import ClientTLSSettings, ConnectionPoolSettings, OutlierDetection
 from legation.model.traffic import ExportTo, MatchLabels, PortSelector, Visibility
@@ -94,6 +96,16 @@ def _failover_needs_detection(raw: Raw) -> Iterator[Finding]:
             yield Finding(where, said, "add `outlierDetection`", True, Severity.WARNING)
 
 
+def _ports_twice(raw: Raw) -> Iterator[Finding]:
+    seen: set[int] = set()
+    for index, entry in items(raw, "portLevelSettings"):
+        port = number(inner(entry, "port"), "number")
+        if port is not None and port in seen:
+            said = f"port {port} is here twice, and the first entry counts"
+            yield Finding(("portLevelSettings", index, "port"), said, "join the two", severity=Severity.WARNING)
+        seen.add(port or 0)
+
+
 class TrafficPolicy(Model):
     """What happens on the way to a service."""
 
@@ -101,6 +113,7 @@ class TrafficPolicy(Model):
         AnyOf((*_PER_PORT, "portLevelSettings", "tunnel", "proxyProtocol", "retryBudget")),
         OneOf(("tunnel", "proxyProtocol")),
         _failover_needs_detection,
+        _ports_twice,
     )
     example = "{loadBalancer: {simple: ROUND_ROBIN}}"
 

@@ -205,6 +205,9 @@ def _restricted(raw: Raw, field: str, words: frozenset[str], what: str) -> Itera
     for index, word in wrong_ones:
         hint = f"known: {', '.join(sorted(words))}"
         yield Finding((field, index), f'"{shown(word)}" is no {what} that Envoy knows', hint, severity=severity)
+    for place, (index, word) in enumerate(written):
+        if any(word == before for _, before in written[:place]):
+            yield Finding((field, index), f'"{shown(word)}" is here twice', "remove one", severity=Severity.WARNING)
 
 
 def _versions(raw: Raw) -> Iterator[Finding]:
@@ -252,7 +255,7 @@ class ServerTLSSettings(Model):
     """The Secret with the authorities, if it is another."""
     tls_certificates: Annotated[tuple[TLSCertificate, ...] | None, Field(min_length=1, max_length=2)] = None
     """Two certificates, RSA and ECDSA, by their paths."""
-    subject_alt_names: tuple[Str, ...] = ()
+    subject_alt_names: tuple[Filled, ...] = ()
     """Names, one of which a client's certificate must have."""
     verify_certificate_spki: tuple[KeyHash, ...] = ()
     """Hashes of clients' public keys that are accepted, in base64."""
@@ -286,6 +289,10 @@ def _listens(raw: Raw) -> Iterator[Finding]:
 
 def _secured(raw: Raw) -> Iterator[Finding]:
     spoken = inner(raw, "port").get("protocol")
+    if isinstance(spoken, str) and spoken.upper() in ("UDP", "HTTP_PROXY"):
+        said = f"gateways do not speak {spoken.upper()}: what comes is taken for TCP"
+        where = ("port", "protocol")
+        yield Finding(where, said, "remove the server", severity=Severity.WARNING, code=NOT_SUPPORTED)
     if not isinstance(spoken, str) or spoken.upper() not in PROTOCOLS:
         return
     spoken, tls = spoken.upper(), raw.get("tls")

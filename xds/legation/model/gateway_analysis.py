@@ -53,6 +53,34 @@ def conflict(of: Conflict) -> Finding:
             return Finding(of.loser, (*place, "hosts"), Severity.WARNING, "IST0145", said, hint, of.winner)
 
 
+def shared(reader: Reader, key: Key) -> tuple[Finding, ...]:
+    """The servers of a Gateway that show another one's certificate."""
+    return reader.ask(_shared).get(key, ())
+
+
+def _shared(reader: Reader) -> Mapping[Key, tuple[Finding, ...]]:
+    """The same, for all Gateways (a unit). A browser that holds an HTTP/2 connection asks over it for every name that the
+    certificate is for; the server at its other end knows its own names only.
+    """
+    found: dict[Key, dict[Finding, None]] = {}
+    for selector in sorted(reader.ask(servers.selectors)):
+        shown: dict[Any, Server] = {}
+        for server in reader.ask(servers.merged, selector, ()).servers:
+            if server.handling is not Handling.HTTPS or server.tls is None or server.tls.mode == "ISTIO_MUTUAL":
+                continue
+            tls = server.tls
+            certificate = tls.credential_name or tls.credential_names or tls.tls_certificates or tls.server_certificate
+            first = shown.setdefault((server.listens, certificate), server)
+            if first.origin != server.origin:
+                said = f"{first.origin} shows the same certificate on port {server.number}: over a connection to one of the"
+                said += " two, browsers ask for the other's names too, and are answered 404"
+                path = ("spec", "servers", server.place, "tls")
+                hint = "join the two servers, or give each a certificate for its own names"
+                finding = Finding(server.origin, path, Severity.WARNING, "IST0138", said, hint, first.origin)
+                found.setdefault(finding.key, {})[finding] = None
+    return {key: tuple(of) for key, of in found.items()}
+
+
 def passed_over(reader: Reader, key: Key) -> tuple[Finding, ...]:
     """The names of a VirtualService's rules `tls` that are somebody else's already."""
     return reader.ask(_passed_over).get(key, ())

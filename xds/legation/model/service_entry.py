@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from legation.model.base import (
     FOR_SOME,
+    NOT_SUPPORTED,
     Finding,
     Idle,
     Model,
@@ -25,7 +26,7 @@ from legation.model.base import (
     number,
     texts,
 )
-from legation.model.gateway import protocol
+from legation.model.gateway import HTTP_PROTOCOLS, TLS_PROTOCOLS, protocol
 from legation.model.traffic import ExportTo, Visibility, WorkloadSelector
 from legation.model.values import Label, PortNumber, Str, Subnet, fault_of_host, is_ip, shown, wrong
 from legation.model.workload_entry import WorkloadEntry
@@ -157,6 +158,34 @@ def _tcp(raw: Raw) -> Iterator[Finding]:
             )
 
 
+def _reached(raw: Raw) -> Iterator[Finding]:
+    """What of it can be called at all."""
+    if not given(raw, "ports"):
+        said = "without `ports` nothing of it can be called"
+        yield Finding((), said, "add the ports that clients call", True, Severity.WARNING)
+    seen: set[str] = set()
+    for index, host in texts(raw, "hosts"):
+        if host.lower() in seen:
+            yield Finding(("hosts", index), f'"{shown(host)}" is here twice', "remove one", severity=Severity.WARNING)
+        seen.add(host.lower())
+    by_host = _resolution(raw) == "DYNAMIC_DNS"
+    for index, port in items(raw, "ports"):
+        spoken = port.get("protocol", "")
+        if not isinstance(spoken, str):
+            continue
+        if spoken.upper() == "UDP":
+            said = "UDP is not proxied: this port is left out"
+            yield Finding(("ports", index), said, "remove it", True, Severity.WARNING, NOT_SUPPORTED)
+        elif by_host and spoken.upper() not in (*HTTP_PROTOCOLS, *TLS_PROTOCOLS):
+            said = "`resolution: DYNAMIC_DNS` looks up the host that is asked for, and this port's protocol names none"
+            yield Finding(("ports", index), said, "write `protocol: HTTP`, HTTP2, GRPC or TLS", at_key=True)
+    if by_host:
+        for field in ("endpoints", "workloadSelector", "addresses"):
+            if given(raw, field):
+                said = f"`{field}` has no effect with `resolution: DYNAMIC_DNS`"
+                yield Finding((field,), said, "remove it", True, Severity.WARNING)
+
+
 Resolution = Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"]
 
 
@@ -183,6 +212,7 @@ class ServiceEntry(Model):
         _addresses,
         _tcp,
         _passthrough,
+        _reached,
         Visibility(nobody=True),
     )
 

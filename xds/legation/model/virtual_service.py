@@ -48,6 +48,7 @@ from legation.model.values import (
     Label,
     Str,
     Uint32,
+    is_ip,
     is_label,
     shown,
 )
@@ -214,10 +215,19 @@ class HTTPRoute(Model):
     """What happens to headers."""
 
 
+def _named_by_address(raw: Raw) -> Iterator[Finding]:
+    for index, match in items(raw, "match"):
+        for place, name in texts(match, "sniHosts"):
+            if is_ip(name):
+                said = f"clients ask for names in a handshake, never for addresses: {shown(name)} fits nobody"
+                where = ("match", index, "sniHosts", place)
+                yield Finding(where, said, "match with `destinationSubnets`", severity=Severity.WARNING)
+
+
 class TLSRoute(Model):
     """A rule for TLS that passes through unread."""
 
-    rules = (weights,)
+    rules = (weights, _named_by_address)
 
     match: tuple[TLSMatchAttributes, ...] = Field(min_length=1)
     """Alternatives, one of which must fit."""

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from legation.model.base import EMPTY, AnyOf, Finding, Model, NotYet, Raw, Rule, given
 from legation.model.values import Labels, Map, PortNumber, Str, Uint32, fault_of_host, is_ip, shown, wrong
+from legation.problems import Severity
 
 MAX_SOCKET: Final = 107
 """Bytes of a Unix socket's path: Linux takes no more, and Envoy refuses the cluster."""
@@ -48,10 +49,17 @@ def _socket(raw: Raw) -> Iterator[Finding]:
         yield Finding(("ports",), "a Unix socket has no ports", "remove them", at_key=True)
 
 
+def _locality(raw: Raw) -> Iterator[Finding]:
+    text = raw.get("locality")
+    if isinstance(text, str) and text and ("" in (parts := text.split("/")) or len(parts) > 3):
+        said = f'"{shown(text)}" is no locality: it has up to three parts, none of them empty'
+        yield Finding(("locality",), said, "write region/zone/subzone", severity=Severity.WARNING)
+
+
 class Endpoint(Model):
     """An endpoint, which may leave its address to whoever fills the template."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_socket,)
+    rules: ClassVar[tuple[Rule, ...]] = (_socket, _locality)
     example = "{address: 10.0.0.7}"
 
     address: Annotated[Str, AfterValidator(_address)] = ""
@@ -73,4 +81,4 @@ class Endpoint(Model):
 class WorkloadEntry(Endpoint):
     """One endpoint outside Kubernetes."""
 
-    rules = (_socket, AnyOf(("address", "network")))
+    rules = (_socket, _locality, AnyOf(("address", "network")))
