@@ -337,6 +337,7 @@ WORKLOADS = [
     Case("socket in a group", about("WorkloadGroup", "template: {address: 'unix:///a', ⮞ports: {a: 1}}"), "spec.template.ports", "no ports", "remove"),
     Case("empty sidecar", about("Sidecar", "workloadSelector: {labels: {a: b}}").replace("spec:", "⮞spec:"), "spec", "must be given", "`egress`"),
     Case("sidecar's host", about("Sidecar", "egress: [{hosts: [⮞reviews]}]"), "spec.egress[0].hosts[0]", "no namespace", "*/reviews"),
+    Case("a port twice", about("Sidecar", "egress: [{port: {number: 80, protocol: HTTP}, hosts: ['*/*']}, {⮞port: {number: 80, protocol: TCP}, hosts: ['./*']}]"), "spec.egress[1].port", "already", "join"),
     Case("through a closed door", about("Sidecar", "outboundTrafficPolicy: {mode: REGISTRY_ONLY, ⮞egressProxy: {host: a, port: {number: 80}}}"), "spec.outboundTrafficPolicy.egressProxy", "nothing goes out", "ALLOW_ANY"),
     Case("catch-all first", about("Sidecar", "egress: [⮞{hosts: ['*/*']}, {port: {number: 80, protocol: HTTP}, hosts: ['*/*']}]"), "spec.egress[0]", "last", "end"),
     Case("called on no port", about("Sidecar", "ingress: [{port: {number: ⮞0, protocol: HTTP}}]"), "spec.ingress[0].port.number", "no port to be called on", "1 to 65535"),

@@ -95,6 +95,11 @@ class _Draft:
     shares: dict[tuple[str, tuple[str, ...]], Share] = field(default_factory=dict)
     lost: list[tuple[Opaque, Opaque]] = field(default_factory=list)
 
+    @property
+    def is_proxy(self) -> bool:
+        """Whether it takes everything itself."""
+        return self.table is not None and self.table.is_proxy
+
     def take(self, share: Share) -> None:
         """The oldest has it."""
         first = self.shares.setdefault(share.claim, share)
@@ -119,11 +124,20 @@ def outlets(reader: Reader, scope: Scope) -> tuple[Outlet, ...]:
         chosen = sidecars.entry_for(entries, port)
         if chosen is not None and not chosen.is_proxy and not chosen.is_socket:
             _of_port(reader, scope, view._replace(entry=chosen.place), chosen, port, found)
+    taken = reserved(reader, scope)
     return tuple(
         Outlet(bind, port, made.is_real, made.viewer, made.table, tuple(made.shares.values()), tuple(made.lost))
         for (bind, port), made in found.items()
-        if made.table is not None or made.shares
+        if (made.table is not None or made.shares) and not (bind == ANY_ADDRESS and port in taken)
     )
+
+
+def reserved(reader: Reader, scope: Scope) -> frozenset[int]:
+    """The ports that are the proxy's own at every address (a unit): the kernel redirects to them."""
+    if scope.capture is Capture.NONE:
+        return frozenset()
+    settings = ("proxy_listen_port", "proxy_inbound_listen_port")
+    return frozenset(int(reader.ask(mesh.setting, name)) for name in settings)
 
 
 def _forward(scope: Scope, view: Viewer, entry: Egress, found: dict[tuple[str, int], _Draft]) -> None:
@@ -148,6 +162,8 @@ def _of_port(
     for opaque in sorted(offered.opaque, key=lambda one: one.age):
         for bind, share in _shares(opaque, usual, entry.bind is not None, is_real):
             draft = found.setdefault((bind, port), _Draft(is_real, view))
+            if draft.is_proxy:
+                continue
             if opaque.may_be_http and draft.table is None:
                 host = opaque.host if bind != usual else ""
                 name = names.sniffed_http_route(host, port) if host else names.sidecar_http_route(port)

@@ -222,6 +222,17 @@ class OutboundTrafficPolicy(Model):
     """The service that they go through."""
 
 
+def _once(raw: Raw) -> Iterator[Finding]:
+    """Every port, and every socket, is one entry's."""
+    seen: dict[object, int] = {}
+    for index, listener in items(raw, "egress"):
+        port = inner(listener, "port").get("number")
+        place = port or listener.get("bind")
+        if place and given(listener, "port") and (first := seen.setdefault(place, index)) != index:
+            said = f"egress[{first}] is for {shown(str(place))} already"
+            yield Finding(("egress", index, "port"), said, "join the two", at_key=True)
+
+
 def _catch_all(raw: Raw) -> Iterator[Finding]:
     egress = items(raw, "egress")
     for index, listener in egress[:-1]:
@@ -247,6 +258,7 @@ class Sidecar(Model):
     rules = (
         AnyOf(("egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool")),
         _catch_all,
+        _once,
         _different_ports,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import index, mesh, outlets, sidecars
+from legation.model import hosts, index, mesh, outlets, sidecars
 from legation.model.findings import Finding
 from legation.model.meta import Key, Object
 from legation.model.outlets import Opaque, Outlet
@@ -17,6 +17,7 @@ SAME_WORKLOADS = "IST0110"
 SAME_NAMESPACE = "IST0111"
 SELECTS_NOBODY = "IST0101"
 HIDDEN = "LEG0602"
+SAME_PORT = "LEG0802"
 MIXED = "LEG0604"
 ONLY_SOME = "LEG0303"
 
@@ -86,24 +87,57 @@ def at_proxy(reader: Reader, scope: Scope) -> tuple[Finding, ...]:
         return ()
     view = reader.ask(sidecars.viewer, scope)
     found = [*_entries(reader, view, scope), *_unknown_hosts(reader, view, scope)]
+    opened: dict[tuple[str, int], Outlet] = {}
     for outlet in reader.ask(outlets.outlets, scope):
-        found += _outdone(reader, outlet)
+        first = opened.setdefault((outlet.bind, scope.real_port(outlet.port)), outlet) if outlet.is_real else outlet
+        if first is not outlet:
+            found += _shut(reader, outlet, first)
+            continue
+        found += _outdone(reader, outlet, scope)
         found += _mixed(reader, outlet)
+    for port in sorted(reader.ask(outlets.reserved, scope)):
+        found += _reserved(reader, port, view)
     return tuple(found)
 
 
-def _outdone(reader: Reader, outlet: Outlet) -> Iterator[Finding]:
+def _shut(reader: Reader, outlet: Outlet, first: Outlet) -> Iterator[Finding]:
+    """Two written ports are one port of the proxy."""
+    for item in _with_port(reader, outlet.port):
+        said = f"port {first.port} is the same port of a sidecar on {outlet.bind}: {outlet.port} stays closed there"
+        hint = "map one of them to another port (--map-port)"
+        yield Finding(item.key, _port(item, outlet.port), Severity.ERROR, SAME_PORT, said, hint)
+
+
+def _reserved(reader: Reader, port: int, view: Viewer) -> Iterator[Finding]:
+    """Ports of services that are a proxy's own. By an address of its own a service is reached all the same."""
+    for item in _with_port(reader, port):
+        said = f"{port} is the port to which the traffic of sidecars is redirected: nothing else of this number is told apart"
+        hint = "use another port, or set `proxyListenPort` or `proxyInboundListenPort` in MeshConfig"
+        yield Finding(item.key, _port(item, port), Severity.WARNING, HIDDEN, said, hint)
+    for entry in reader.ask(sidecars.egress, view):
+        if view.sidecar is not None and entry.place is not None and entry.port == port:
+            said = f"{port} is the port to which the traffic of sidecars is redirected: this entry is not opened"
+            path: Path = ("spec", "egress", entry.place, "port", "number")
+            yield Finding(view.sidecar, path, Severity.WARNING, HIDDEN, said, "use another port")
+
+
+def _with_port(reader: Reader, port: int) -> list[Object]:
+    """The documents that define services with a port."""
+    found = {item.key: item for host in reader.ask(outlets.hosts_on, port) for item in reader.get(hosts.SERVICE, host)}
+    return [found[key] for key in sorted(found)]
+
+
+def _outdone(reader: Reader, outlet: Outlet, scope: Scope) -> Iterator[Finding]:
     where = f"{outlet.bind}:{outlet.port}"
     for loser, winner in outlet.lost:
         said = f"connections to {where} are {winner.host}'s, which is older: {loser.host} is not reached there"
         hint = "use another port; or an address of its own in `addresses`, on loopback if traffic is not redirected"
         yield _of_port(reader, loser, HIDDEN, said, hint, winner.origins[0])
-    if outlet.table is not None and outlet.table.is_proxy and outlet.table.name and not outlet.bind.startswith("unix:"):
-        for host in sorted(reader.ask(outlets.hosts_on, outlet.port)):
-            for item in reader.get("service", host):
-                said = f"a forward proxy is at {where}: {host} is not reached there"
-                hint = "give the proxy another port"
-                yield Finding(item.key, _port(item, outlet.port), Severity.WARNING, HIDDEN, said, hint)
+    if outlet.table is not None and outlet.table.is_proxy and scope.capture is Capture.NONE:
+        for item in _with_port(reader, outlet.port):
+            said = f"a forward proxy is at {where}: nothing else is reached there"
+            hint = "give the proxy another port"
+            yield Finding(item.key, _port(item, outlet.port), Severity.WARNING, HIDDEN, said, hint)
 
 
 def _mixed(reader: Reader, outlet: Outlet) -> Iterator[Finding]:

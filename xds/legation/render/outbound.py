@@ -50,10 +50,10 @@ def outlet(reader: Reader, name: str, scope: Scope) -> Outlet | None:
 
 def _by_name(reader: Reader, scope: Scope) -> Mapping[str, Outlet]:
     """The same, for all of them (a unit)."""
-    return {
-        names.listener(one.bind, scope.real_port(one.port) if one.is_real else one.port): one
-        for one in reader.ask(outlets.outlets, scope)
-    }
+    found: dict[str, Outlet] = {}
+    for one in reader.ask(outlets.outlets, scope):
+        found.setdefault(names.listener(one.bind, scope.real_port(one.port) if one.is_real else one.port), one)
+    return found
 
 
 def _shares(reader: Reader, name: str, scope: Scope) -> tuple[Share, ...]:
