@@ -14,13 +14,15 @@ from typing import Any
 
 import grpc
 import pytest
+from cases import CASES, Case
 from legation.bootstrap import Options, for_grpc
-from legation.model.proxy import Role
+from legation.model.proxy import Client, Role
 
 from . import mesh as meshes
-from .mesh import Mesh, binomial, clean_environment, document, eventually, subsets
+from .mesh import Mesh, binomial, clean_environment, document, eventually, free_port, subsets
 
 CALLER = Path(__file__).with_name("grpc_caller.py")
+SERVER = Path(__file__).with_name("grpc_served.py")
 TICK = 0.005
 
 
@@ -234,7 +236,7 @@ async def test_what_the_library_does_not_know_costs_nobody_else_anything(shop: S
         reply = await caller.call(method=f"/{path}.Till/Ring")
         assert reply.status == "UNAVAILABLE", reply
         assert "does not exist" not in reply.words, "it waited fifteen seconds for what it was not told"
-    ((proxy,)) = await shop.mesh.proxies()
+    (proxy,) = await shop.mesh.at_rest(1)
     assert all(not told["error"] for told in proxy["types"].values()), proxy
 
 
@@ -307,3 +309,67 @@ async def test_calls_go_on_while_the_server_is_away_and_its_news_arrive_when_it_
     await shop.mesh.serve()
     await caller.until(lambda reply: reply.outcome == "v2")
     assert await caller.tally(20) == {"v2": 20}
+
+
+GOLDEN = [case for case in CASES if case.proxy.client is Client.GRPC]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=str)
+async def test_the_library_takes_what_the_golden_cases_render(case: Case, shop: Shop) -> None:
+    """Every target of a case is called; what the calls become does not matter here."""
+    shop.mesh.write("input.yaml", case.files["input.yaml"])
+    await shop.mesh.serve()
+    caller = await shop.caller()
+    targets = {f"xds:///{of['host']}:{of['port']}" for of in case.read("calls.yaml")}
+    for target in sorted(targets):
+        reply = await caller.call(target, timeout=0.5)
+        assert "does not exist" not in reply.words
+    for proxy in await shop.mesh.at_rest(len(targets)):
+        assert all(not told["error"] for told in proxy["types"].values()), proxy
+
+
+async def test_names_are_looked_up_and_the_first_that_answers_is_called(shop: Shop) -> None:
+    one, two = await shop.till("v1"), await shop.till("v2")
+    ports = {"v0": free_port(), "v1": one.port, "v2": two.port}
+    made = service("till")
+    made["spec"]["resolution"] = "DNS"
+    made["spec"]["endpoints"] = [
+        {"address": "localhost", "ports": {"http": port}, "labels": {"version": name}} for name, port in ports.items()
+    ]
+    shop.mesh.write("till.yaml", made, subsets("till", v2="v2"))
+    second = {"match": [{"headers": {"user": {"exact": "ann"}}}], "route": [to("v2")]}
+    shop.mesh.write("rule.yaml", rule(second, {"route": [to()]}))
+    await shop.mesh.serve()
+    caller = await shop.caller()
+    await caller.until(lambda reply: reply.outcome == "v1")
+    assert await caller.tally(5, metadata={"user": "ann"}) == {"v2": 5}
+
+
+async def test_a_hash_keeps_a_user_with_one_endpoint(shop: Shop) -> None:
+    tills = [await shop.till(f"v{number}") for number in range(3)]
+    shop.mesh.write("till.yaml", service("till", *(till.port for till in tills)))
+    policy = {"loadBalancer": {"consistentHash": {"httpHeaderName": "user"}}}
+    shop.mesh.write("hash.yaml", document("DestinationRule", "till", {"host": "till.test", "trafficPolicy": policy}))
+    await shop.mesh.serve()
+    caller = await shop.caller()
+    found = [await caller.tally(5, metadata={"user": f"user-{number}"}) for number in range(12)]
+    assert all(len(answers) == 1 for answers in found), found
+    assert len({next(iter(answers)) for answers in found}) > 1
+
+
+async def test_a_server_that_asks_for_its_listener_takes_calls(shop: Shop) -> None:
+    """gRPC's servers may be configured too; nothing here says anything of them, and they must not wait for it."""
+    await shop.mesh.serve()
+    port = free_port()
+    options = Options(Role.SIDECAR, "till", xds=f"unix:{shop.mesh.socket}")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), str(port), stdin=asyncio.subprocess.PIPE,
+        env={**clean_environment(), "GRPC_XDS_BOOTSTRAP_CONFIG": for_grpc(options)},
+    )  # fmt: skip
+    try:
+        caller = await shop.caller()
+        await caller.until(lambda reply: reply.outcome == "served", f"dns:///127.0.0.1:{port}")
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
