@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_tells_what_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    stories = {ROOT / "configs" / name for name in re.findall(r"legation run configs/([\w-]+)", text)}
+    stories = {ROOT / "configs" / name for name in re.findall(r"legation (?:run|serve) configs/([\w-]+)", text)}
     assert stories
     assert all(story.is_dir() for story in stories), stories
     links = [page.parent / target for target in re.findall(r"\]\((?!https?:)([^)#]+)", text)]

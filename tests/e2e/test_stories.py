@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from legation.bootstrap import Variant
 from legation.local.stand_in import StandIn, Workload
 
-from .mesh import CONFIGS, Answer, Place, binomial, eventually, free_port, story
+from .mesh import CONFIGS, Answer, Place, binomial, clean_environment, eventually, free_port, story
 
 pytestmark = pytest.mark.envoy
 
@@ -60,7 +62,7 @@ def test_every_story_is_told_and_says_how_to_run_it() -> None:
     assert folders == TOLD
     for name in folders:
         texts = "".join(path.read_text() for path in (CONFIGS / name).rglob("*.yaml"))
-        assert re.search(rf"^#   legation run configs/{name}\b", texts, re.MULTILINE), name
+        assert re.search(rf"^#   legation (run|serve) configs/{name}\b", texts, re.MULTILINE), name
         assert re.search(r"^#   .*curl ", texts, re.MULTILINE), name
 
 
@@ -566,3 +568,41 @@ async def test_who_is_too_many_or_fails_too_often_is_told_so_at_once(variant: Va
             return {answer.status for answer in await crowd()}
 
         await eventually(statuses, lambda found: found == {200})
+
+
+@tells("proxyless-grpc")
+async def test_proxyless_grpc_does_what_its_page_says_when_it_is_pasted(tmp_path: Path) -> None:
+    """All commands of the page, one after the other, in one shell; the ports are the test's own."""
+    shutil.copytree(CONFIGS / "proxyless-grpc", tmp_path / "configs" / "proxyless-grpc")
+    page = (CONFIGS.parent / "docs" / "guide" / "proxyless-grpc.md").read_text()
+    ports = {old: str(free_port()) for old in ("50061", "50062", "15010", "15014")}
+
+    def moved(text: str) -> str:
+        return re.sub("|".join(ports), lambda found: ports[found[0]], text)
+
+    services = tmp_path / "configs" / "proxyless-grpc" / "services.yaml"
+    services.write_text(moved(services.read_text()))
+    lines = ["trap 'kill $(jobs -p)' EXIT"]
+    for command in re.findall(r"^\$ (.*)$", page, re.MULTILINE):
+        lines.append(moved(command))
+        if port := re.search(r"till.py (\d+)", lines[-1]):
+            lines.append(f"until (: > /dev/tcp/127.0.0.1/{port[1]}) 2> /dev/null; do sleep 0.05; done")
+    server = f"127.0.0.1:{ports['15010']}"
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", "\n".join(lines), cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+        env={
+            **clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_STATE_HOME": str(tmp_path), "LEGATION_XDS": server, "LEGATION_SERVER": server,
+            "LEGATION_HTTP": f"127.0.0.1:{ports['15014']}",
+        },
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(120):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+    counted = re.findall(r"^\d+ \w+(?:, \d+ \w+)*$", said.decode(), re.MULTILINE)
+    assert len(counted) == 3, said
+    assert int(counted[0].removesuffix(" v2").rpartition(" ")[2]) in binomial(100, 0.2, risk=1e-7)
+    assert counted[1:] == ["100 v2", "100 PERMISSION_DENIED"]
