@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cold, cost, effect, fan_out, machine, server
+from bench import churn, cold, cost, effect, fan_out, machine, server, storm
 from bench.figures import HEAD, Row, cells
 
 Measure = Callable[[bool], AsyncIterator[Row]]
-CASES: dict[str, Measure] = {case.NAME: case.measure for case in (effect, cost, cold, fan_out)}
+CASES: dict[str, Measure] = {case.NAME: case.measure for case in (effect, cost, cold, fan_out, storm, churn)}
 RESULTS = Path(__file__).parent / "results"
 
 

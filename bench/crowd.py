@@ -16,7 +16,7 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from legation import names
 
-_METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _AT_ONCE = 50
 
 
@@ -32,7 +32,10 @@ class _Crowd:
         self._bytes += size
         if len(self._times) == self._count:
             times = sorted(self._times)
-            line = {"last": times[-1], "median": times[len(times) // 2], "bytes": self._bytes}
+            count = len(times)
+            line = {
+                "last": times[-1], "p99": times[-1 - count // 100], "median": times[count // 2], "bytes": self._bytes
+            }  # fmt: skip
             print(json.dumps(line), flush=True)
             self._times, self._bytes = [], 0
 
@@ -40,7 +43,7 @@ class _Crowd:
 async def _client(number: int, address: str, crowd: _Crowd, gate: asyncio.Semaphore) -> None:
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
-        call: Any = channel.stream_stream(_METHOD)()
+        call: Any = channel.stream_stream(METHOD)()
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=names.ROUTE, resource_names_subscribe=["*"])
         request.node.id = f"router~127.0.0.1~crowd-{number}.default~default.svc.cluster.local"
         request.node.metadata["LABELS"] = {"istio": "ingressgateway"}

@@ -31,7 +31,8 @@ class Server:
             "--xds", f"127.0.0.1:{port}", "--http", "none", "--state-dir", str(state),
         ]  # fmt: skip
         root = str(Path(__file__).parent.parent)
-        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=root, limit=1 << 20)
+        with state.with_suffix(".log").open("ab") as told:  # a line per client that connects is nothing to look at
+            process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=told, cwd=root, limit=1 << 20)
         return cls(process, f"127.0.0.1:{port}")
 
     async def ready(self) -> None:
@@ -49,6 +50,10 @@ class Server:
     def cpu(self) -> float:
         """Seconds of processor time that it has used, all threads."""
         return process_time(self.process.pid)
+
+    def memory(self) -> int:
+        """Bytes of memory that it has (resident)."""
+        return resident(self.process.pid)
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,6 +74,12 @@ def process_time(pid: int) -> float:
     if sys.platform != "linux":
         raise OSError("the processor time of other processes is measured on Linux only")
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 def free_port() -> int:

@@ -231,6 +231,7 @@ class Stream:
                 wake = min(wake, self._offer(track, now, commands))
             if track.flight is not None:
                 wake = min(wake, track.flight.at + WATCHDOG)
+            track.trim()
         # Asked once more, because what was let go in silence, without an answer to wait for, may have freed others.
         wake = min(wake, linger.release(self._tracks, self._snapshot, self._met, now))
         if wake < NEVER and wake != self._wake:

@@ -5,10 +5,20 @@ Source: xDS protocol, "How the client specifies what resources to return".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from functools import lru_cache
 
 WILDCARD = "*"
+
+FEW, MANY = 64, 20_000
+"""Sets of names that are smaller need not be shared, and larger ones nobody shares."""
+
+
+@lru_cache(256)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """The same set for all streams: clients of a kind ask for the same thousands of names."""
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class Subscription:
     """The current state. `spoken`: names were sent once, so an empty list no longer means everything."""
 
     wildcard: bool = False
-    names: set[str] = field(default_factory=set)
+    names: Set[str] = frozenset()
     spoken: bool = False
 
     def __bool__(self) -> bool:
@@ -64,7 +74,7 @@ class Subscription:
         again = (come - gone) | ((gone & (self.names | come)) if wildcard else set())
         return self._become(wildcard, (self.names | come) - gone, again)
 
-    def _become(self, wildcard: bool, names: set[str], again: set[str]) -> Asked:
+    def _become(self, wildcard: bool, names: Set[str], again: Set[str]) -> Asked:
         asked = Asked(
             names=frozenset(again),
             dropped=frozenset(self.names - names),
@@ -72,4 +82,6 @@ class Subscription:
             closed=self.wildcard and not wildcard,
         )
         self.wildcard, self.names = wildcard, names
+        if FEW <= len(names) <= MANY:
+            self.names = _shared(frozenset(names))
         return asked

@@ -278,6 +278,12 @@ class Track:
         self.flight = flight
         self.sent_version = flight.version
 
+    def trim(self) -> None:
+        """Gives back the room of tables that are empty now: after the first responses it would be the most of a stream."""
+        for table in (self.dirty, self.forced, self.young, self.warming, self.doubts):
+            if not table:
+                table.clear()
+
     def expire(self) -> None:
         """The answer is overdue: go on, but remember that it may still come."""
         if self.flight is not None:

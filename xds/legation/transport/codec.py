@@ -7,7 +7,9 @@ Source: `envoy/service/discovery/v3/discovery.proto`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
@@ -36,7 +38,7 @@ def sotw_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb
     listed = message.resource_names or [locator.name for locator in message.resource_locators]
     event = Requested(
         type_url=message.type_url or default_type,
-        names=tuple(listed),
+        names=_same(listed),
         version_info=message.version_info,
         response_nonce=message.response_nonce,
         error=_fault(message),
@@ -51,9 +53,9 @@ def delta_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_p
     unlocated = (locator.name for locator in message.resource_locators_unsubscribe)
     event = Requested(
         type_url=message.type_url or default_type,
-        subscribe=(*message.resource_names_subscribe, *located),
+        subscribe=_same((*message.resource_names_subscribe, *located)),
         unsubscribe=(*message.resource_names_unsubscribe, *unlocated),
-        initial_resource_versions=dict(message.initial_resource_versions),
+        initial_resource_versions={intern(name): one for name, one in message.initial_resource_versions.items()},
         response_nonce=message.response_nonce,
         error=_fault(message),
     )
@@ -80,6 +82,11 @@ def proxy(node: base_pb2.Node) -> Proxy:
         node.user_agent_name,
         version,
     )
+
+
+def _same(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as they are kept: the same text is there once, however many clients ask for it."""
+    return tuple(map(intern, names))
 
 
 def _fault(message: discovery_pb2.DiscoveryRequest | discovery_pb2.DeltaDiscoveryRequest) -> Fault | None:
