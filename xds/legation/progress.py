@@ -34,7 +34,7 @@ _URL = {short: url for url, short in names.SHORT_TYPE.items()}
 @dataclass(slots=True, eq=False)
 class _Followed:
     """A stream. `had` is the newest revision that it surely had in full, where that is not the newest there is;
-    `awaited` since when it owes answers to a change of the files.
+    `awaited` since when it owes answers to a change of the files; `answered` when it answered last, `taken` what.
     """
 
     stream: int
@@ -42,6 +42,8 @@ class _Followed:
     joined: float
     had: str = ""
     awaited: float | None = None
+    answered: float = 0.0
+    taken: bool = True
 
 
 class Progress:
@@ -132,17 +134,9 @@ class Progress:
         self._told(streams)
 
     def answered(self, session: Session, *, taken: bool) -> None:
-        """It took a response, or refused it."""
+        """It took a response, or refused it. Whether that was the last one is looked at with the rest, soon."""
         followed = self._of[session]
-        if followed.awaited is None or (taken and not _at_rest(session.status())):
-            return
-        now = monotonic()
-        if self._course is not None:
-            self._course.answers.append((session.proxy.id, taken, now))
-        if taken:
-            self._taken = now
-            self._metrics.delivered(now - followed.awaited)
-        self._settle(followed)
+        followed.answered, followed.taken = monotonic(), taken
 
     def stirred(self, session: Session) -> None:
         """Something happened on it."""
@@ -214,8 +208,8 @@ class Progress:
 
     def _judge(self, followed: _Followed) -> None:
         status = followed.session.status()
-        if followed.awaited is not None and _at_rest(status):
-            self._settle(followed)  # what was sent was nothing that it asks for
+        if followed.awaited is not None:
+            self._hear_out(followed, status)
         if next(self._lacks(followed, status), None) is None:
             self._behind.discard(followed.stream)
         elif followed.stream not in self._behind:
@@ -225,6 +219,19 @@ class Progress:
             self._refusing.add(followed.stream)
         else:
             self._refusing.discard(followed.stream)
+
+    def _hear_out(self, followed: _Followed, status: ProxyStatus) -> None:
+        """It owes answers to a change: were those all? Where it was sent nothing that it asks for there are none."""
+        assert followed.awaited is not None
+        has_answered = followed.answered > followed.awaited
+        if (followed.taken or not has_answered) and not _at_rest(status):
+            return
+        if has_answered and self._course is not None:
+            self._course.answers.append((followed.session.proxy.id, followed.taken, followed.answered))
+        if has_answered and followed.taken:
+            self._taken = max(self._taken, followed.answered)
+            self._metrics.delivered(followed.answered - followed.awaited)
+        self._settle(followed)
 
     def _settle(self, followed: _Followed) -> None:
         """Nothing is expected of it any more."""

@@ -225,9 +225,11 @@ class Conversation:
 
     def _handle(self, event: Event) -> None:
         assert self._stream is not None
-        for command in self._stream.handle(event, self._loop.time()):
+        commands = self._stream.handle(event, self._loop.time())
+        for command in commands:
             self._do(command)
-        if self._joined:
+        # To what is sent because of a publication an answer will come; that is soon enough to look.
+        if self._joined and not (isinstance(event, Published) and any(isinstance(one, Send) for one in commands)):
             self._control.stirred(self)
 
     def _do(self, command: Command) -> None:

@@ -70,4 +70,6 @@ class Control(Protocol):
         """The client answered a response that was not the last of its type."""
 
     def stirred(self, session: Session) -> None:
-        """What the session's `status` says may have changed. Comes after every event of a stream, so it must be cheap."""
+        """What the session's `status` says may have changed. Comes after almost every event of a stream, so it must be
+        cheap.
+        """
