@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ async def test_Z_03_a_token_is_an_identity(door: Door, method: str) -> None:
 @pytest.mark.parametrize(
     "claims",
     [
-        {"exp": 1.0}, {"exp": None}, {"nbf": time.time() + 3600}, {"aud": "other"}, {"aud": None},
+        {"exp": 1.0}, {"exp": None}, {"exp": inf}, {"nbf": time.time() + 3600}, {"aud": "other"}, {"aud": None},
         {"iss": "https://other.example"}, {"iss": None}, {"sub": None}, {"sub": "https://web.example"},
         {"sub": "two\nlines"}, {"sub": ""},
         {"sub": "system:serviceaccount:shop/sa/web:x y"},

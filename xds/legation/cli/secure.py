@@ -68,7 +68,7 @@ def chosen(
         return None
     if not (tls_cert and tls_key):
         raise click.UsageError("TLS needs both --tls-cert and --tls-key")
-    if not (client_ca or jwt_listen):
+    if not ((client_ca and tls_listen) or jwt_listen):
         raise click.UsageError("whose certificates do proxies show? say --client-ca (or --jwt-listen for tokens)")
     if jwt_listen and not (jwks and jwt_issuer):
         raise click.UsageError("--jwt-listen needs --jwks and --jwt-issuer")

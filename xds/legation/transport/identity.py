@@ -30,17 +30,20 @@ LEEWAY: Final = 10.0
 
 _ACCOUNT: Final = "system:serviceaccount:"
 _NAME: Final = re.compile(r"(?!.*://)[!-~]{1,255}")
-_KINDS: Final = {"EC": ("ES256", "ES384", "ES512"), "RSA": ("RS256", "RS384", "RS512"), "OKP": ("EdDSA",)}
+_GARBLED: Final = (ValueError, TypeError, OverflowError, RecursionError)
+"""What reading somebody else's JSON may end in."""
+_PUBLIC: Final = ("EC", "RSA", "OKP")
+"""Kinds of keys of which one half may be known to everybody."""
 
 
 class Unauthenticated(Exception):
     """The client did not show who it is; the words say what is wrong with what it showed."""
 
 
-def channel(peer: str, is_encrypted: bool = False) -> Channel:
-    """What a connection runs over, by gRPC's name of its other end: `unix:…`, `ipv4:127.0.0.1:4711`, `ipv6:[::1]:4711`."""
-    if is_encrypted:
-        return Channel.TLS
+def channel(peer: str) -> Channel:
+    """What a connection without TLS runs over, by gRPC's name of its other end: `unix:…`, `ipv4:127.0.0.1:4711`,
+    `ipv6:[::1]:4711`.
+    """
     if peer.startswith("unix:"):
         return Channel.SOCKET
     _, _, address = unquote(peer).partition(":")
@@ -56,7 +59,8 @@ def peer(context: Context, tokens: Tokens | None, trust_domain: str) -> Peer:
     """The other end of a call. Raises Unauthenticated where TLS is spoken and nobody says who is there."""
     shown = context.auth_context()
     address = context.peer()
-    if "ssl" not in _texts(shown, "transport_security_type"):
+    # What is not known to be plaintext is taken for TLS.
+    if all(kind == b"insecure" for kind in shown.get("transport_security_type", ())):
         return Peer(channel(address), address)
     certificate = next(iter(shown.get("x509_pem_cert", ())), None)
     if certificate is not None:
@@ -105,7 +109,7 @@ class Tokens:
         """Whom a token names, and until when. Raises Unauthenticated."""
         try:
             claims = self._claims(token)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, *_GARBLED) as error:
             raise Unauthenticated(f"the token is not taken: {error}") from error
         subject = claims["sub"]
         if subject.startswith(_ACCOUNT):
@@ -142,10 +146,10 @@ def _keys(file: str, content: bytes) -> tuple[jwt.PyJWK, ...]:
         for one in written:
             if one.get("use", "sig") != "sig":
                 continue
-            if one.get("kty") not in _KINDS or "d" in one:
+            if one.get("kty") not in _PUBLIC or "d" in one:
                 raise unfit(file, "holds a key that is not public", "public keys of kind EC, RSA or OKP belong here")
             found.append(jwt.PyJWK(one))
-    except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError) as error:
+    except (KeyError, AttributeError, jwt.PyJWTError, *_GARBLED) as error:
         raise unfit(file, "is no JWKS: {keys: […]} in JSON", "see RFC 7517") from error
     if not found:
         raise unfit(file, "holds no key for signatures")
@@ -158,7 +162,3 @@ def _bearer(context: Context) -> str:
         if key == "authorization" and scheme.lower() == "bearer":
             return token.strip()
     raise Unauthenticated("this port needs a token: authorization: Bearer …")
-
-
-def _texts(shown: Any, key: str) -> list[str]:
-    return [value.decode("ascii", "replace") for value in shown.get(key, ())]
