@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from legation.model import hosts, index, mesh, outlets, sidecars
+from legation.model import hosts, index, mesh, outlets, services, sidecars
 from legation.model.findings import Finding
 from legation.model.meta import Key, Object
 from legation.model.outlets import Opaque, Outlet
 from legation.model.proxy import Capture, Role, Scope
 from legation.model.recall import Reader
 from legation.model.sidecars import Viewer
+from legation.names import MESH_GATEWAY
 from legation.problems import Path, Severity
 
 SAME_WORKLOADS = "IST0110"
 SAME_NAMESPACE = "IST0111"
-SELECTS_NOBODY = "IST0101"
+NOT_THERE = "IST0101"
 HIDDEN = "LEG0602"
 SAME_PORT = "LEG0802"
 MIXED = "LEG0604"
@@ -25,6 +26,7 @@ ONLY_SOME = "LEG0303"
 def of(reader: Reader, item: Object) -> Iterator[Finding]:
     """What a Sidecar says to nobody, or loses to an older one."""
     yield from _selects_nobody(reader, item)
+    yield from _imports_nothing(reader, item)
     yield from _older(reader, item)
 
 
@@ -38,7 +40,47 @@ def _selects_nobody(reader: Reader, item: Object) -> Iterator[Finding]:
     if not any(wanted.items() <= index.workload_labels(found).items() for found in here):
         listed = ", ".join(f"{key}={value}" for key, value in sorted(wanted.items()))
         said = f"no workload of the namespace {namespace} has {listed}: this is for nobody"
-        yield Finding(item.key, _SELECTOR, Severity.WARNING, SELECTS_NOBODY, said, "compare the labels")
+        yield Finding(item.key, _SELECTOR, Severity.WARNING, NOT_THERE, said, "compare the labels")
+
+
+def _imports_nothing(reader: Reader, item: Object) -> Iterator[Finding]:
+    """Hosts that are imported by their full name, and are nowhere, or somewhere else."""
+    own = item.key.namespace
+    for place, entry in enumerate(item.spec.egress):
+        for number, text in enumerate(entry.hosts):
+            namespace, _, host = text.lower().partition("/")
+            if namespace.startswith("~") or hosts.is_wildcard(host) or (namespace == "." and own == mesh.root(reader)):
+                continue
+            where = _homes(reader, host)
+            if not where or (namespace != "*" and (own if namespace == "." else namespace) not in where):
+                path: Path = ("spec", "egress", place, "hosts", number)
+                which = (
+                    "nothing"
+                    if namespace == "*"
+                    else f"nothing in the namespace {own if namespace == '.' else namespace}"
+                )
+                said = f"{which} has the host {host}: this imports nothing"
+                yield Finding(item.key, path, Severity.WARNING, NOT_THERE, said, _elsewhere(reader, host, where))
+    policy = item.spec.outbound_traffic_policy
+    if policy is not None and policy.egress_proxy is not None:
+        host = services.resolve(reader, policy.egress_proxy.host, own)
+        if not services.known(reader, host):
+            path = ("spec", "outboundTrafficPolicy", "egressProxy", "host")
+            said = f"no service has the host {host}: calls to hosts that nobody knows are answered 503"
+            yield Finding(item.key, path, Severity.WARNING, NOT_THERE, said, _elsewhere(reader, host, set()))
+
+
+def _homes(reader: Reader, host: str) -> set[str]:
+    """The namespaces that say something about a host."""
+    ruling = reader.get(("bound", MESH_GATEWAY), host)
+    return {found.key.namespace for found in (*reader.get(hosts.SERVICE, host), *ruling)}
+
+
+def _elsewhere(reader: Reader, host: str, where: set[str]) -> str:
+    if where:
+        return f"write {min(where)}/{host}"
+    near = hosts.closest(host, (str(name) for name in reader.names(hosts.SERVICE)))
+    return f"did you mean {near}?" if near else "add a Service or a ServiceEntry for it"
 
 
 def _older(reader: Reader, item: Object) -> Iterator[Finding]:
