@@ -236,6 +236,28 @@ async def test_waiting_ends_when_the_last_one_has_it() -> None:
         assert (await until(late, lambda said: said.done)).revision == "r2"
 
 
+async def test_what_is_taken_back_while_it_is_on_its_way_must_be_answered_all_the_same() -> None:
+    """What the client acknowledged last is what is in service again, but it may have the other by now."""
+    office = Office("a")
+    async with opened(office) as (bare, address), Wire(address, PER_TYPE, node="one") as one:
+        await one.asks(CLUSTER)
+        await one.acks(await one.gets())
+        await until(bare.call("Wait"), lambda said: said.done)
+        office.revise("r2", "a")
+        on_its_way = await one.gets()
+        office.revise("r3")
+        office.puts(packed(CLUSTER, "a"))
+        office.progress.sent(office.sessions, 0.0)
+        watch = bare.call("Watch")
+        await until(watch, lambda said: said.complete)
+        office.progress.stirred(office.sessions[0])
+        said = await until(watch, lambda said: said.proxies)
+        assert not said.proxies[0].synced
+        await one.acks(on_its_way)
+        await one.acks(await one.gets())
+        await until(bare.call("Wait", revision="r3"), lambda said: said.done)
+
+
 async def test_a_revision_that_comes_later_is_waited_for() -> None:
     """One that changes nothing for a client is had by it at once; whoever has a newer one has it too. Its beginning is
     enough of a name, if there is no other.
