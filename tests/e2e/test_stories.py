@@ -229,6 +229,22 @@ async def test_a_rule_is_felt_through_the_callers_own_sidecar_only_where_it_rule
             assert (await place.ask(host=host)).workload == workload
 
 
+@tells("calls-to-a-workload")
+async def test_a_workloads_own_proxy_turns_away_what_is_too_much(variant: Variant) -> None:
+    async with story("calls-to-a-workload", variant) as told:
+        oven = Place(9180)
+        assert (await oven.workload("oven")).headers["server"] == "istio-envoy"
+
+        async def three() -> list[int]:
+            return sorted(
+                found.status for found in await asyncio.gather(*(oven.ask(x_stand_in_delay="1") for _ in range(3)))
+            )
+
+        assert await three() == [200, 503, 503]
+        told.edit("mesh.yaml", lambda text: text.replace("http2MaxRequests: 1", "http2MaxRequests: 3"))
+        await eventually(three, lambda found: found == [200, 200, 200])
+
+
 @tells("egress-control")
 async def test_what_is_not_written_down_does_not_leave(variant: Variant) -> None:
     async with story("egress-control", variant) as told:
