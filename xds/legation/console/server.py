@@ -137,7 +137,7 @@ def application(view: View, registry: CollectorRegistry, names: Sequence[str] = 
 
 
 def proxy_as_json(proxy: ProxyStatus) -> dict[str, Any]:
-    """A proxy as `/debug/proxies` and `status -o json` give it."""
+    """A proxy as `/debug/proxies` gives it; `status -o json` has the same words, and which revision it has."""
     return {
         "id": proxy.id,
         "role": proxy.role,
