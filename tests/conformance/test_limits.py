@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
@@ -17,11 +18,18 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from legation.model.proxy import Proxy
+from legation.console.metrics import Metrics
+from legation.fleet import KINDS, Fleet
+from legation.model.access import Peer
+from legation.model.proxy import Channel, Proxy, Role
+from legation.model.world import Mesh, World
 from legation.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from legation.snapshot.snapshot import Snapshot
+from legation.status import ProxyStatus
 from legation.stream import machine
 from legation.transport import ads, codec, limits
 from legation.transport.limits import Pace, Paces
+from prometheus_client import CollectorRegistry
 from stream.playbook import DELTA as DELTA_DIALECT
 from stream.playbook import SOTW, Play, cluster, named, route
 from transport.wire import DELTA, OPTIONS, STREAM, Desk, Wire, packed, serving
@@ -129,6 +137,61 @@ async def test_F_06_a_place_is_given_back_however_it_ends(doors: Callable[..., N
         async with Wire(address) as good:
             await good.asks(CLUSTER)
             await good.gets()
+
+
+async def test_Q_01_what_takes_long_leaves_the_others_their_turn(doors: Callable[..., None]) -> None:
+    """A proxy of a new kind is rendered for in one go: the next such waits as long as that took."""
+    doors(LONG=0.05)
+    joined: list[float] = []
+
+    class Slow(Desk):
+        def join(self, proxy: Proxy, session: Any) -> Any:
+            time.sleep(0.1)
+            joined.append(time.monotonic())
+            return super().join(proxy, session)
+
+    async with serving(Slow(packed(CLUSTER, "a"))) as address, contextlib.AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire(address)) for _ in range(3)]
+        for wire in wires:
+            await wire.asks(CLUSTER)
+        for wire in wires:
+            await wire.gets()
+    assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(joined))
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+async def test_Q_02_who_claims_to_be_ever_another_kind_of_proxy_is_refused(channel: Channel) -> None:
+    """Each kind is rendered for. Not on this machine itself, where whoever asks is trusted."""
+    fleet = Fleet(World(Mesh()), Metrics.on(CollectorRegistry()), lambda session, refusal: None)
+    desk, joined = Desk(), []
+
+    class Session:
+        aggregated, previous, proofs = True, Snapshot(), None
+
+        def __init__(self, number: int, address: str) -> None:
+            self.proxy = Proxy(f"{number}", Role.SIDECAR, f"ns-{number}", "x")
+            self.peer = Peer(channel, address, None)
+
+        def status(self) -> ProxyStatus:
+            return ProxyStatus(self.proxy.id, "", "", "delta")
+
+        def served(self) -> Snapshot:
+            return desk.snapshot
+
+    def join(number: int, address: str) -> None:
+        session: Any = Session(number, address)
+        fleet.join(session.proxy, session)
+        joined.append(session)
+
+    for number in range(KINDS):
+        join(number, f"ipv4:10.0.0.1:{number}")
+    join(0, "ipv4:10.0.0.1:9999")
+    join(KINDS + 1, "ipv4:10.0.0.2:1")
+    with pytest.raises(PermissionError) if channel in (Channel.TLS, Channel.OPEN) else contextlib.nullcontext():
+        join(KINDS + 2, "ipv4:10.0.0.1:9999")
+    for session in joined[:2]:
+        fleet.leave(session)
+    join(KINDS + 3, "ipv4:10.0.0.1:9999")
 
 
 async def test_Q_02_a_stream_is_read_at_a_pace(doors: Callable[..., None]) -> None:

@@ -36,6 +36,9 @@ from legation.transport.csds import Inventory
 REMEMBERED = 1000
 """For how many clients that went it is known what they have, so that nothing they use is taken away when they return."""
 
+KINDS = 128
+"""How many scopes those of one identity, or without identities from one address, may be of at a time."""
+
 IDLE_SCOPES = 32
 """How many scopes without a client are kept rendered, for those that come back."""
 
@@ -111,6 +114,8 @@ class Fleet:
 
     def join(self, proxy: Proxy, session: Session) -> Snapshot:
         scope = self._scope(proxy, session)
+        if scope not in self._scopes:
+            self._may_be_new(session)
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
@@ -305,6 +310,16 @@ class Fleet:
                 found |= self._named.get(fact.name, set())
         return found
 
+    def _may_be_new(self, session: Session) -> None:
+        """A scope is made of claims, and each costs a rendering. Raises PermissionError."""
+        if session.peer.channel in (Channel.SOCKET, Channel.LOOPBACK):
+            return
+        who = _whose(session)
+        if len({scope for other, scope in self._scope_of.items() if _whose(other) == who}) >= KINDS:
+            raise PermissionError(
+                f"{who} claims to be more than {KINDS} kinds of proxies; they differ in what they say they are"
+            )
+
     def _served(self, scope: Scope) -> _Served:
         served = self._scopes.get(scope)
         if served is None:
@@ -368,6 +383,11 @@ def _exchange(session: Session, command: Send | Accepted | Rejected) -> dict[str
     return {
         "proxy": session.proxy.id, "type": _short(command.type_url), "version": command.version, "nonce": command.nonce,
     }  # fmt: skip
+
+
+def _whose(session: Session) -> str:
+    """To whom a stream belongs, as far as that was shown."""
+    return str(session.peer.identity or session.peer.address.rpartition(":")[0])
 
 
 def _returning(session: Session) -> Hashable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import sys
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def serve(
     if not xds and secure is None:
         raise click.UsageError("with --xds none there is no port for proxies; see --tls-cert")
     journal.begin(log_level, log_format)
+    _allow_many_connections()
     settings = Settings(
         roots=existing(directories),
         xds=xds,
@@ -121,6 +123,14 @@ def serve(
     except (OSError, state.StateError, Unfit) as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(1)
+
+
+def _allow_many_connections() -> None:
+    """As many files as this user may open: a connection is one, and a shell's usual bound is a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def kept_in(written: str | None, directories: tuple[str, ...]) -> Path | None:

@@ -108,7 +108,10 @@ class Stream:
 
     def served(self) -> Snapshot:
         """All that the client may have, as the `previous` of the stream with which it comes back."""
-        heard = {url: track.served() for url, track in self._tracks.items()}
+        tables = {url: self._snapshot.of(url) for url in self._tracks}
+        heard = {
+            url: tables[url] if track.has_all(tables[url]) else track.served() for url, track in self._tracks.items()
+        }
         return Snapshot({**self._previous.resources, **heard}, {}, self._snapshot.revision)
 
     def inventory(self) -> list[Holding]:

@@ -169,6 +169,11 @@ class Track:
         known = self.held.get(name)
         return self.doubts[name].content if known is None and name in self.doubts else known
 
+    def has_all(self, table: Mapping[str, Resource]) -> bool:
+        """Is what the client has for sure all of this and nothing else?"""
+        settled = not self.refused and next(self.unsettled(), None) is None
+        return settled and len(self.held) == len(table) and self.held.keys() == table.keys()
+
     def served(self) -> dict[str, Resource]:
         """Everything that it may have, in the likeliest version, and with the references of all the others."""
         table = dict(self.held)

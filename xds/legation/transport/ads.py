@@ -187,7 +187,9 @@ class Conversation:
         if self._type_url not in ("", event.type_url):
             raise ValueError(f"this service has {self._type_url} only, not {event.type_url}")
         if self._stream is None:
+            began = self._loop.time()
             self._join(node)
+            self._entrance.tired(self._loop.time() - began)
         nonce, _ = self._written.get(event.type_url, ("", 0.0))
         if event.response_nonce and event.response_nonce != nonce:
             self._control.stale(self, event.type_url)

@@ -16,6 +16,10 @@ ENTRANTS: Final = 16
 """Streams that are brought up at once: enough to keep a processor busy, and few enough that others get their turn."""
 ENTRANCE: Final = 0.5
 """Seconds after which a stream makes room for the next, although its first response is not written."""
+LONG: Final = 0.1
+"""Seconds of everybody's time that it may take to bring one up (a kind of proxy that was not there before is rendered for)
+before the next has to wait as long again, a second at most: so a crowd of such leaves the others their turn.
+"""
 LINE: Final = 10.0
 """Seconds that a stream waits to be brought up before it is told to come again."""
 
@@ -49,16 +53,33 @@ class Entrance:
     def __init__(self, turned_away: Callable[[], None] = lambda: None) -> None:
         self._places = asyncio.Semaphore(ENTRANTS)
         self._turned_away = turned_away
+        self._quiet = 0.0
 
     async def enter(self) -> Place:
         """Returns when it is one's turn. Raises Crowded if that takes too long."""
         try:
             async with asyncio.timeout(LINE):
                 await self._places.acquire()
+                place = Place(self._places)
+                try:
+                    await self._calm()
+                except BaseException:
+                    place.leave()
+                    raise
         except TimeoutError:
             self._turned_away()
             raise Crowded from None
-        return Place(self._places)
+        return place
+
+    def tired(self, took: float) -> None:
+        """To bring one up took so many seconds, in which nobody else was heard."""
+        if took > LONG:
+            self._quiet = asyncio.get_running_loop().time() + min(took, 1.0)
+
+    async def _calm(self) -> None:
+        loop = asyncio.get_running_loop()
+        while (wait := self._quiet - loop.time()) > 0:  # noqa: ASYNC110 (it may be put off meanwhile)
+            await asyncio.sleep(wait)
 
 
 class Place:
