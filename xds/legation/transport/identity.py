@@ -30,8 +30,6 @@ LEEWAY: Final = 10.0
 
 _ACCOUNT: Final = "system:serviceaccount:"
 _NAME: Final = re.compile(r"(?!.*://)[!-~]{1,255}")
-_GARBLED: Final = (ValueError, TypeError, OverflowError, RecursionError)
-"""What reading somebody else's JSON may end in."""
 _PUBLIC: Final = ("EC", "RSA", "OKP")
 """Kinds of keys of which one half may be known to everybody."""
 
@@ -109,7 +107,7 @@ class Tokens:
         """Whom a token names, and until when. Raises Unauthenticated."""
         try:
             claims = self._claims(token)
-        except (jwt.PyJWTError, *_GARBLED) as error:
+        except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token is not taken: {error}") from error
         subject = claims["sub"]
         if subject.startswith(_ACCOUNT):
@@ -149,7 +147,7 @@ def _keys(file: str, content: bytes) -> tuple[jwt.PyJWK, ...]:
             if one.get("kty") not in _PUBLIC or "d" in one:
                 raise unfit(file, "holds a key that is not public", "public keys of kind EC, RSA or OKP belong here")
             found.append(jwt.PyJWK(one))
-    except (KeyError, AttributeError, jwt.PyJWTError, *_GARBLED) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, jwt.PyJWTError) as error:
         raise unfit(file, "is no JWKS: {keys: […]} in JSON", "see RFC 7517") from error
     if not found:
         raise unfit(file, "holds no key for signatures")
