@@ -54,7 +54,7 @@ class Door:
         self.authority.sign("localhost", "127.0.0.1").in_files(folder)
         (folder / "ca.crt").write_text(self.authority.certificate)
         self.policy = folder / "policy.yaml"
-        self.policy.write_text("")
+        self.policy.write_text("# nothing\n")
         self.desk = Desk(packed(CLUSTER, "a"))
         self.refused: list[str] = []
 
@@ -346,6 +346,8 @@ async def test_Z_04_a_policy_that_changed_counts_for_streams_that_stand(door: Do
         door.policy.write_text("proxies: [{identity: '*', roles: [gateway]}]")
         door.access.look()
         assert door.access.problems == []
+        assert door.access.is_new()
+        assert not door.access.is_new()
         end = door.access.still(session.peer, session.proxy)
         assert end is not None
         assert end[0] == "PERMISSION_DENIED"

@@ -34,7 +34,7 @@ class Channel:
         self.mesh = mesh
         self.base = mesh.folder.parent
         self.policy = self.base / "policy.yaml"
-        self.policy.write_text("")
+        self.policy.write_text("# nothing\n")
         self.address = ""
 
     async def certs(self, *arguments: str) -> None:
@@ -164,7 +164,7 @@ async def test_a_node_is_not_what_its_certificate_is_not(channel: Channel) -> No
     channel.policy.write_text(f"proxies:\n- identity: {CALLER}\n  rolls: [gateway]\n")
     await mesh.server.says(r"policy.yaml:3:3: .*unknown field `rolls` \(did you mean `roles`", since)
     assert len(await mesh.proxies()) == 1
-    channel.policy.write_text("")
+    channel.policy.write_text("# nothing\n")
     await eventually(mesh.proxies, lambda found: [one["role"] for one in found] == ["sidecar"])
     assert (await edge.at(80).ask(host="red.example")).status == 200
 

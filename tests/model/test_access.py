@@ -49,10 +49,10 @@ def test_the_namespace_of_an_identity(name: str, namespaces: tuple[str, ...]) ->
 
 
 def test_without_an_entry_an_identity_is_a_sidecar_in_its_own_namespace() -> None:
-    assert may("", WEB, sidecar())
-    assert not may("", WEB, sidecar("bank"))
-    assert not may("", WEB, gateway())
-    assert not may("", Identity(("jwt:robot",)), sidecar())
+    assert may("# nothing", WEB, sidecar())
+    assert not may("# nothing", WEB, sidecar("bank"))
+    assert not may("# nothing", WEB, gateway())
+    assert not may("# nothing", Identity(("jwt:robot",)), sidecar())
 
 
 def test_an_entry_says_all_that_an_identity_may_be() -> None:
@@ -86,7 +86,7 @@ def test_a_star_does_not_cross_a_slash() -> None:
 
 def test_a_foreign_trust_domain_is_nobody() -> None:
     other = Identity(("spiffe://other.example/ns/shop/sa/web",))
-    assert not may("", other, sidecar())
+    assert not may("# nothing", other, sidecar())
     assert not may("proxies: [{identity: '*'}]", other, sidecar())
     assert may("trustDomains: [other.example]", other, sidecar())
     assert not may("trustDomains: [other.example]", WEB, sidecar())
@@ -110,6 +110,7 @@ def test_administrators_are_listed() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
+        ("", 0, "empty"),
         ("proxies:\n- identiy: x\n", 2, "did you mean `identity`"),
         ("proxies:\n- identity: x\n  roles: [router]\n", 3, "sidecar"),
         ("proxies:\n- identity: x\n  roles: []\n", 3, "empty"),

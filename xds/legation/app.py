@@ -388,7 +388,8 @@ class App:
         while True:
             await asyncio.sleep(CHANNEL)
             try:
-                await self._see_who_must_go(await asyncio.to_thread(self._channel.access.look))
+                await asyncio.to_thread(self._channel.access.look)
+                await self._see_who_must_go(self._channel.access.is_new())
             except Exception:
                 log.exception("the files of the channel could not be looked at; what was in force stays")
             if told != (told := self._channel.access.problems):

@@ -19,8 +19,14 @@ POLICY: Final = "LEG0902"
 
 
 def policy(file: str, text: str) -> tuple[AccessPolicy | None, list[Problem]]:
-    """What a policy file says, or None where something in it is wrong, and what. A file without content says nothing."""
+    """What a policy file says, or None where something in it is wrong, and what.
+
+    A file with nothing but comments says nothing; one with nothing at all is a save that failed.
+    """
     reading = documents.read(file, text)
+    if reading.blank:
+        hint = "if nothing is meant, say so in a comment"
+        return None, [Problem(Severity.ERROR, POLICY, "the file is empty", file, hint=hint)]
     if reading.problems:
         return None, list(reading.problems)
     if not reading.documents:

@@ -100,10 +100,13 @@ class Access:
         self._tell("denied", peer.address, why)
         raise PermissionError(why)
 
-    def look(self) -> bool:
-        """Looks at the files again. Whether what was let in must be asked `still` again."""
+    def look(self) -> None:
+        """Looks at the files again. The only method that may be called from another thread."""
         for fresh in self._files:
             fresh.look()
+
+    def is_new(self) -> bool:
+        """Whether what was let in must be asked `still` again, since something has changed since the last time."""
         before, self._checked = self._checked, (self.policy, self._trust_domain())
         return before != self._checked
 
