@@ -30,6 +30,8 @@ WARM = 1
 CALM = 0.25
 """Seconds between two saves: nobody saves faster, and what the server does afterwards does not count twice."""
 COLOURS = ("blue", "green")
+RICH = 100
+"""Features in use at a rich host: rules with conditions, rewrites, retries, timeouts, headers, CORS and faults."""
 
 
 async def measure(quick: bool) -> AsyncIterator[Row]:
@@ -43,12 +45,20 @@ async def measure(quick: bool) -> AsyncIterator[Row]:
         with TemporaryDirectory(prefix="legation-bench-") as folder:
             for stage, seconds in (await _where(Path(folder), count, rounds)).items():
                 yield row(NAME, f"{count:,} hosts: … {stage}", seconds, "ms")
+    rounds = 3 if quick else ROUNDS[10]
+    with TemporaryDirectory(prefix="legation-bench-") as folder:
+        rich, floor = await _in_turns(Path(folder), 10, rounds, RICH)
+    yield row(NAME, f"10 hosts of {RICH} features: Legation and Envoy", rich, "ms")
+    yield ratios(NAME, f"10 hosts of {RICH} features: Legation to Envoy's own files", rich, floor)
+    with TemporaryDirectory(prefix="legation-bench-") as folder:
+        for stage, seconds in (await _where(Path(folder), 10, rounds, RICH)).items():
+            yield row(NAME, f"10 hosts of {RICH} features: … {stage}", seconds, "ms")
 
 
-async def _in_turns(folder: Path, count: int, rounds: int) -> tuple[list[float], list[float]]:
+async def _in_turns(folder: Path, count: int, rounds: int, features: int = 0) -> tuple[list[float], list[float]]:
     """Seconds from save to effect, ours and Envoy's own, turn by turn."""
     directory = folder / "yaml"
-    files = trees.answering(directory, count, COLOURS[0])
+    files = trees.answering(directory, count, COLOURS[0], features)
     port_map = {trees.FRONT: free_port()}
     snapshot = proxies.served(directory, port_map)
     routes, listener = proxies.the_routes(snapshot), proxies.the_listener(snapshot)
@@ -71,8 +81,8 @@ async def _in_turns(folder: Path, count: int, rounds: int) -> tuple[list[float],
             for turn in range(WARM + rounds):
                 number = random.randrange(count)
                 host, colour = trees.host(number), COLOURS[1]
-                mine = trees.staged(files[number], trees.answer(number, colour).encode())
-                by_name[host].routes[0].direct_response.body.inline_string = colour
+                mine = trees.staged(files[number], trees.answer(number, colour, features).encode())
+                by_name[host].routes[-1].direct_response.body.inline_string = colour
                 theirs = trees.staged(file, proxies.as_file(routes, 2 * turn + 1))
                 for staged, target, asker, seconds in (
                     (mine, files[number], asks_ours, ours),
@@ -84,8 +94,8 @@ async def _in_turns(folder: Path, count: int, rounds: int) -> tuple[list[float],
                     seconds.append(asker.until(host, colour.encode()) - began)
                     await asyncio.sleep(CALM)
                 # Back to what it was, unmeasured, so that every turn changes one host from one colour to the other.
-                trees.save(files[number], trees.answer(number, COLOURS[0]))
-                by_name[host].routes[0].direct_response.body.inline_string = COLOURS[0]
+                trees.save(files[number], trees.answer(number, COLOURS[0], features))
+                by_name[host].routes[-1].direct_response.body.inline_string = COLOURS[0]
                 trees.staged(file, proxies.as_file(routes, 2 * turn + 2)).rename(file)
                 asks_ours.until(host, COLOURS[0].encode())
                 asks_floor.until(host, COLOURS[0].encode())
@@ -93,10 +103,10 @@ async def _in_turns(folder: Path, count: int, rounds: int) -> tuple[list[float],
     return ours[WARM:], floor[WARM:]
 
 
-async def _where(folder: Path, count: int, rounds: int) -> dict[str, list[float]]:
+async def _where(folder: Path, count: int, rounds: int, features: int = 0) -> dict[str, list[float]]:
     """Seconds by stage, of a server with clocks in it."""
     directory = folder / "yaml"
-    files = trees.answering(directory, count, COLOURS[0])
+    files = trees.answering(directory, count, COLOURS[0], features)
     port_map = {trees.FRONT: free_port()}
     where: dict[str, list[float]] = {}
     random.seed(1)
@@ -110,7 +120,7 @@ async def _where(folder: Path, count: int, rounds: int) -> dict[str, list[float]
             for turn in range(WARM + rounds):
                 number, colour = turn % count, COLOURS[1 - turn // count % 2]
                 host = trees.host(number)
-                staged = trees.staged(files[number], trees.answer(number, colour).encode())
+                staged = trees.staged(files[number], trees.answer(number, colour, features).encode())
                 asker.ask(host)
                 began = time.monotonic()
                 staged.rename(files[number])

@@ -60,7 +60,7 @@ spec:
   gateways:
   - front
   http:
-  - name: answer
+$rules  - name: answer
     directResponse:
       status: 200
       body:
@@ -68,23 +68,85 @@ spec:
 """)
 
 
+_RULE = Template("""\
+  - name: rule-$number
+    match:
+    - uri:
+        prefix: /$number/
+      headers:
+        x-tenant:
+          regex: "[a-z]+-$number"
+      queryParams:
+        page:
+          exact: "$number"
+    route:
+    - destination:
+        host: behind.example
+    rewrite:
+      uri: /
+    timeout: ${number}s
+    retries:
+      attempts: 3
+      retryOn: 5xx,reset
+      perTryTimeout: 1s
+    headers:
+      request:
+        set:
+          x-rule: "$number"
+      response:
+        add:
+          x-rule: "$number"
+    corsPolicy:
+      allowOrigins:
+      - exact: https://shop-$number.example
+      allowMethods: [GET, POST]
+    fault:
+      delay:
+        fixedDelay: 1s
+        percentage:
+          value: 0
+""")
+FEATURES = 10
+"""What every rule of a rich host uses: three conditions, rewrite, timeout, retries, headers twice, CORS and a fault."""
+
+_BEHIND = """\
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: behind
+  namespace: shop
+spec:
+  hosts:
+  - behind.example
+  resolution: STATIC
+  ports:
+  - name: http
+    number: 80
+    protocol: HTTP
+  endpoints:
+  - address: 127.0.0.1
+"""
+
+
 def host(number: int) -> str:
     """The name of a host that answers by itself."""
     return f"host-{number:05}.example.com"
 
 
-def answer(number: int, colour: str) -> str:
-    """The VirtualService of a host that answers with a colour."""
-    return _ANSWER.substitute(name=f"host-{number:05}", host=host(number), colour=colour)
+def answer(number: int, colour: str, features: int = 0) -> str:
+    """The VirtualService of a host that answers with a colour, after rules that use so many features."""
+    rules = "".join(_RULE.substitute(number=rule + 1) for rule in range(features // FEATURES))
+    return _ANSWER.substitute(name=f"host-{number:05}", host=host(number), colour=colour, rules=rules)
 
 
-def answering(directory: Path, count: int, colour: str) -> list[Path]:
+def answering(directory: Path, count: int, colour: str, features: int = 0) -> list[Path]:
     """A gateway with so many hosts that all answer with a colour; the hosts' files."""
     directory.mkdir()
-    directory.joinpath("gateway.yaml").write_text(_GATEWAY, encoding="utf-8")
+    directory.joinpath("gateway.yaml").write_text(_GATEWAY + (_BEHIND if features else ""), encoding="utf-8")
     files = [directory / f"host-{number:05}.yaml" for number in range(count)]
     for number, file in enumerate(files):
-        file.write_text(answer(number, colour), encoding="utf-8")
+        file.write_text(answer(number, colour, features), encoding="utf-8")
     return files
 
 
