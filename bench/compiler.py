@@ -17,7 +17,7 @@ from legation.model import instances
 from legation.model.proxy import introduce
 from legation.model.recall import Recall
 from legation.model.world import World
-from legation.render import resources, routes, wire
+from legation.render import resources, virtual_hosts, wire
 from legation.snapshot.snapshot import Snapshot
 
 from bench.stages import Stages
@@ -32,7 +32,7 @@ def main(directory: str) -> None:
         "admit and world": [(admission.Admission, "step"), (World, "apply")],
         "render": [(resources, "render")],
         "serialise": [(wire, "body"), (wire, "pack")],
-        "assemble": [(routes, "_assembled")],
+        "assemble": [(virtual_hosts, "table")],
         "snapshot": [(resources, "evolve")],
     }
     proxy = introduce("sidecar~127.0.0.1~bench.shop~shop.svc.cluster.local", {})

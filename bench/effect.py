@@ -140,9 +140,9 @@ def _stages(began: float, said: dict[str, object], effect: float) -> dict[str, f
     assert isinstance(seconds, dict)
     return {
         "file event": at - began,
-        "quiet window": taken - at,
-        "read": seconds["read"],
-        "parse and decode": seconds["parse"] + seconds["decode"],
+        "quiet window, and reading in it": taken - at,
+        "read": seconds.get("read", 0.0),
+        "parse and decode": seconds.get("parse", 0.0) + seconds.get("decode", 0.0),
         "admit": seconds["admit"],
         "render": seconds["render"],
         "assemble": seconds["assemble"],

@@ -59,7 +59,7 @@ def of_a_change() -> dict[str, list[tuple[Any, str]]]:
     """The functions in which a change spends its time, by stage."""
     from legation import fleet  # noqa: PLC0415 (so that a smoke run of another case needs none of it)
     from legation.ingest import admission, decode, documents, files  # noqa: PLC0415
-    from legation.render import routes  # noqa: PLC0415
+    from legation.render import virtual_hosts  # noqa: PLC0415
     from legation.stream.machine import Stream  # noqa: PLC0415
     from legation.transport import codec  # noqa: PLC0415
 
@@ -69,7 +69,7 @@ def of_a_change() -> dict[str, list[tuple[Any, str]]]:
         "decode": [(decode, "decode"), (decode, "identify")],
         "admit": [(admission.Admission, "step")],
         "render": [(fleet.Fleet, "advance")],
-        "assemble": [(routes, "_assembled")],
+        "assemble": [(virtual_hosts, "table")],
         "stream": [(Stream, "handle")],
         "send": [(codec, "delta_response")],
     }

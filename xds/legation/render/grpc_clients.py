@@ -218,7 +218,10 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource:
         refs = frozenset((names.CLUSTER, part) for part in parts)
         return wire.as_resource(name, grpc_subset.in_turn(name, parts), refs, origins)
     message.name = name
-    return wire.as_resource(name, grpc_subset.looked_up(message, places[place or next(iter(places))]), origins=origins)
+    only = places.get(place or next(iter(places), ""))
+    if only is None:  # it has gone, and what named it is about to be made anew
+        return _told(cluster_pb2.Cluster(name=name), origins)
+    return wire.as_resource(name, grpc_subset.looked_up(message, only), origins=origins)
 
 
 def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | None:
