@@ -134,7 +134,7 @@ async def test_ports_that_nobody_names_are_passed_on_and_the_proxy_itself_is_no_
 
 @pytest.mark.redirected
 async def test_what_is_said_of_a_workload_acts_on_its_proxy(mesh: Mesh) -> None:
-    """Another port of its service, other labels of its Pod, a Sidecar: each is known by the cluster that counts."""
+    """Its address among endpoints, other labels of its Pod, a Sidecar: each is known by the cluster that counts."""
     mesh.write("a.yaml", KITCHEN)
     mesh.write("pod.yaml", COOK)
     await mesh.serve()
@@ -150,6 +150,14 @@ async def test_what_is_said_of_a_workload_acts_on_its_proxy(mesh: Mesh) -> None:
 
             await eventually(more, bool)
 
+        await passes("InboundPassthroughCluster")
+        listed = {"hosts": ["grill.test"], "ports": [{"number": 6000, "name": "tcp", "protocol": "TCP"}]}
+        listing = mesh.write(
+            "e.yaml",
+            document("ServiceEntry", "grill", {**listed, "resolution": "STATIC", "endpoints": [{"address": POD}]}),
+        )
+        await passes("inbound|6000||")
+        listing.unlink()
         await passes("InboundPassthroughCluster")
         mesh.write("b.yaml", service("grill", {"name": "tcp", "port": 6000}, app="grill"))
         mesh.write("pod.yaml", {**COOK, "metadata": {**COOK["metadata"], "labels": {"app": "grill"}}})

@@ -95,7 +95,7 @@ class Fleet:
         self._scopes: dict[Scope, _Served] = {}
         self._scope_of: dict[Session, Scope] = {}
         self._asked = Asked()
-        self._named: dict[tuple[str, str], set[Session]] = {}
+        self._named: dict[Hashable, set[Session]] = {}
         self._gone: dict[Hashable, Snapshot] = {}
         self.on_stir: Callable[[Iterable[int]], None] = lambda _: None
         """Called with the numbers of streams that stand differently; see `Progress`."""
@@ -119,7 +119,7 @@ class Fleet:
         served = self._served(scope)
         served.sessions.add(session)
         self._scope_of[session] = scope
-        for name in instances.identities(proxy):
+        for name in instances.looked_up(proxy):
             self._named.setdefault(name, set()).add(session)
         variant, who = session.status().variant, _returning(session)
         if self.memory is not None and variant == Variant.SOTW:
@@ -138,7 +138,7 @@ class Fleet:
     def leave(self, session: Session) -> None:
         scope = self._scope_of.pop(session)
         self._scopes[scope].sessions.discard(session)
-        for name in instances.identities(session.proxy):
+        for name in instances.looked_up(session.proxy):
             self._named[name].discard(session)
             if not self._named[name]:
                 del self._named[name]
@@ -306,7 +306,7 @@ class Fleet:
         """The sidecars of whose workloads something is said anew."""
         found: set[Session] = set()
         for fact in facts:
-            if fact.table in instances.KINDS and isinstance(fact.name, tuple):
+            if fact.table in instances.LOOKED_UP:
                 found |= self._named.get(fact.name, set())
         return found
 

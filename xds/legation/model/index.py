@@ -43,6 +43,7 @@ STANDS_FOR = "stands for"
 BY_HOST = "by host"
 INGRESS = "ingress"
 OF_NAMESPACE = "workloads"
+LISTING = "listing"
 OWN_ADDRESS = "own address"
 
 SIDECAR = "sidecar"
@@ -159,9 +160,9 @@ def _instances(item: Object) -> Iterator[Place]:
         found.add(("selecting", (namespace, own, selector[own])))
     for endpoint in listed:
         if hosts.is_ip(endpoint.address) and not hosts.is_loopback(endpoint.address):
-            found.add(("listing", hosts.address(endpoint.address)))
+            found.add((LISTING, hosts.address(endpoint.address)))
         if key := next((key for key in TELLING if key in (endpoint.labels or {})), ""):
-            found.add(("listing", (namespace, key, endpoint.labels[key])))
+            found.add((LISTING, (namespace, key, endpoint.labels[key])))
             found.update(("service label", key) for key in endpoint.labels)
     yield from found
 

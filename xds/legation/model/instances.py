@@ -59,7 +59,7 @@ def scope(world: World, proxy: Proxy, looked_at: Asked | None = None) -> Scope:
         return made
     counted = tuple((key, value) for key, value in proxy.labels if key in looked_at.of_workloads)
     ip = hosts.address(proxy.ip)
-    names_it = looked_at.addresses or world.get("listing", ip)
+    names_it = looked_at.addresses or world.get(index.LISTING, ip)
     address = ip if names_it and hosts.is_ip(ip) and not hosts.is_loopback(ip) else ""
     is_entry = item is not None and item.key.kind == "WorkloadEntry"
     return replace(made, workload=Workload(counted, _ports(item), is_entry, address))
@@ -76,6 +76,15 @@ def identities(proxy: Proxy) -> tuple[tuple[str, str], ...]:
     if proxy.role is not Role.SIDECAR:
         return ()
     return tuple((proxy.namespace, name) for name in dict.fromkeys((proxy.name, proxy.deployment)) if name)
+
+
+LOOKED_UP = frozenset((*KINDS, index.LISTING))
+"""The tables in which a scope looks a proxy itself up."""
+
+
+def looked_up(proxy: Proxy) -> tuple[Hashable, ...]:
+    """Under which names: who is found there anew may have another scope."""
+    return (*identities(proxy), hosts.address(proxy.ip)) if proxy.role is Role.SIDECAR else ()
 
 
 def _ports(item: Object | None) -> tuple[tuple[str, int], ...]:
@@ -112,7 +121,7 @@ def _all(reader: Reader, namespace: str, workload: Workload) -> Iterator[tuple[o
             for service, port in _services(reader, item):
                 if (number := _target(workload, port)) is not None:
                     yield (item.age, service.host), Instance(number, service, port)
-    for item in _under(reader, "listing", [*places, workload.address]):
+    for item in _under(reader, index.LISTING, [*places, workload.address]):
         for endpoint in item.spec.endpoints:
             if _is(endpoint, workload, own):
                 for service, port in _services(reader, item):
