@@ -176,6 +176,7 @@ async def test_a_pod_that_is_called_by_its_address_is_the_one_that_answers(singl
     for number in (1, 2):
         for port in (80, 5000):
             await single.stand_in(f"pod-{number}", host=f"10.2.0.{number}", port=port)
+    await single.stand_in("stranger", host="10.5.0.1", port=5000)
     single.write("pods.yaml", HEADLESS)
     single.write("config.yaml", mesh_config(outboundTrafficPolicy=CLOSED))
     await single.serve()
@@ -187,4 +188,4 @@ async def test_a_pod_that_is_called_by_its_address_is_the_one_that_answers(singl
         for _ in range(5):
             answer = await Place(80, address).ask(host="pods")
             assert answer.workload == f"pod-{number}"
-    assert (await Place(5000, "10.2.0.3").ask()).status == 0
+    assert (await Place(5000, "10.5.0.1").ask()).status == 0, "it has the port, and is none of them"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .authority import authority
-from .mesh import Mesh, Place, document, eventually, own_address
+from .mesh import PATIENCE, Mesh, Place, document, eventually, own_address
 
 
 def entry(name: str, port: int, protocol: str, to: int, namespace: str = "default", **spec: Any) -> dict[str, Any]:
@@ -216,7 +216,8 @@ async def test_connections_go_through_a_tunnel(single: Mesh) -> None:
                 return b""
             writer.write(b"hello\n")
             try:
-                return await reader.readline()
+                async with asyncio.timeout(PATIENCE):
+                    return await reader.readline()
             finally:
                 writer.close()
 
