@@ -38,6 +38,7 @@ def picker(matchers: Iterable[node_pb2.NodeMatcher]) -> Callable[[Proxy], bool]:
 def _metadata(of: Proxy) -> dict[str, Any]:
     """The fields of the node's metadata that are read at all."""
     told = {"NAMESPACE": of.namespace, "LABELS": dict(of.labels), "INTERCEPTION_MODE": of.capture.value.upper()}
+    told |= {"WORKLOAD_NAME": of.deployment} if of.deployment else {}
     return told | ({"GENERATOR": "grpc"} if of.client is Client.GRPC else {})
 
 
