@@ -25,12 +25,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "support.md"
 SPELLED_OUT_ONCE = 8
 """A message with more fields than this, all that is in it counted, is spelled out once for each kind."""
 
-ELSEWHERE = {
-    ("Sidecar", "spec.workloadSelector"): "tests/model/test_sidecars.py",
-    ("Sidecar", "spec.workloadSelector.labels"): "tests/model/test_sidecars.py",
-}
-"""What no rendered resource shows: the tests that do."""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -154,9 +148,6 @@ def _bodies(made: Any) -> Any:
 
 def proof(row: Row, before: str) -> str:
     """What shows a field that is in force: the case that is named already, as long as it does; empty if nothing does."""
-    for kind in row.kinds:
-        if elsewhere := ELSEWHERE.get((kind, row.field)):
-            return elsewhere
     named = sorted(CASES, key=lambda case: (str(case) != before, not _kinship(case, row), str(case)))
     return next((str(case) for case in named if shows(case, row)), "")
 
