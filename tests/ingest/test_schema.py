@@ -60,6 +60,12 @@ def test_what_people_complete() -> None:
     assert not re.search(route["timeout"]["pattern"], "5")
     server = schema("Gateway")["$defs"]["Server"]["properties"]
     assert server["defaultEndpoint"]["description"].startswith("(Not supported yet.)")
+    port = schema("Service")["$defs"]["ServicePort"]["properties"]["nodePort"]
+    assert port["description"].startswith("(No effect: Kubernetes' own business.)")
+    entry = schema("ServiceEntry")["properties"]["spec"]["properties"]["resolution"]
+    assert entry["description"].endswith(
+        "(Not supported yet: NONE at gateways and beside workloads without redirection.)"
+    )
     assert made["$defs"]["HTTPRoute"]["properties"]["mirrorPercent"]["deprecated"] is True
     assert {"not": {"required": ["redirect", "route"]}} in made["$defs"]["HTTPRoute"]["allOf"]
     assert made["$defs"]["HTTPRouteDestination"]["required"] == ["destination"]

@@ -103,6 +103,10 @@ def _dress(made: Schema, here: Plan) -> None:
             text = f"(Not supported yet.) {text}"
         elif part.not_yet is not None:
             text = f"{text} (Not supported yet: {', '.join(sorted(part.not_yet.values))}.)"
+        if part.partly is not None:
+            text = f"{text} (Not supported yet: {part.partly.but}.)"
+        if part.idle is not None and part.not_yet is None:
+            text = f"(No effect: {part.idle.why}.) {text}".strip()
         if part.deprecated is not None and not part.deprecated.values:
             written["deprecated"] = True
             text = f"{text} Use `{part.deprecated.instead}`."
