@@ -286,6 +286,7 @@ async def test_Q_05_Y_01_a_million_names_end_their_own_stream(method: str) -> No
     async with serving(desk) as address:
         for names, codes in (
             ([f"name-{number}" for number in range(1_000_000)], {grpc.StatusCode.RESOURCE_EXHAUSTED}),
+            (["a"] * (machine.MAX_NAMES + 1), {grpc.StatusCode.RESOURCE_EXHAUSTED}),
             (["x" * (machine.LONGEST_NAME + 1)], {grpc.StatusCode.INVALID_ARGUMENT}),
             # The connection may be gone before all of it is written.
             (["x" * limits.REQUEST], {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL}),

@@ -31,7 +31,7 @@ from legation.transport import codec, limits
 from legation.transport.access import Access
 from legation.transport.control import Control
 from legation.transport.identity import Context
-from legation.transport.limits import Crowded, Entrance, Pace, Place
+from legation.transport.limits import Crowded, Entrance, Pace, Place, TooMany
 
 log = logging.getLogger("legation")
 
@@ -166,6 +166,8 @@ class Conversation:
                     await asyncio.sleep(wait)
         except Crowded:
             self.close("UNAVAILABLE", "too many clients at once; come again")
+        except TooMany as error:
+            self.close("RESOURCE_EXHAUSTED", str(error))
         except DecodeError:
             self.close("INVALID_ARGUMENT", "not a discovery request of this method")
         except PermissionError as refusal:
@@ -183,13 +185,18 @@ class Conversation:
             self._waits = self._loop.time()
             await self._control.ready()
             self._place = await self._entrance.enter()
+        began = self._loop.time()
+        try:
+            self._understand(raw)
+        finally:
+            self._entrance.tired(self._loop.time() - began)
+
+    def _understand(self, raw: bytes) -> None:
         event, node = self._dialect.read(raw, self._type_url)
         if self._type_url not in ("", event.type_url):
             raise ValueError(f"this service has {self._type_url} only, not {event.type_url}")
         if self._stream is None:
-            began = self._loop.time()
             self._join(node)
-            self._entrance.tired(self._loop.time() - began)
         nonce, _ = self._written.get(event.type_url, ("", 0.0))
         if event.response_nonce and event.response_nonce != nonce:
             self._control.stale(self, event.type_url)

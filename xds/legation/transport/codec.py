@@ -7,7 +7,7 @@ Source: `envoy/service/discovery/v3/discovery.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from functools import lru_cache
 from sys import intern
 
@@ -19,6 +19,7 @@ from legation.model.proxy import Locality, Proxy, introduce
 from legation.snapshot.delimited import delimited, head
 from legation.stream.commands import Send
 from legation.stream.events import Fault, Requested
+from legation.stream.machine import MAX_NAMES
 from legation.transport import limits
 
 ERROR_LIMIT = 16 << 10
@@ -32,9 +33,10 @@ LONGEST_ID = 1024
 
 
 def sotw_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb2.Node | None]:
-    """A DiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none."""
+    """A DiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none, and TooMany."""
     message = discovery_pb2.DiscoveryRequest.FromString(raw)
     # A client that names by locator names something: an empty list of names alone would mean everything.
+    _bounded(message.resource_names, message.resource_locators)
     listed = message.resource_names or [locator.name for locator in message.resource_locators]
     event = Requested(
         type_url=message.type_url or default_type,
@@ -47,8 +49,12 @@ def sotw_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb
 
 
 def delta_request(raw: bytes, default_type: str = "") -> tuple[Requested, base_pb2.Node | None]:
-    """A DeltaDiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none."""
+    """A DeltaDiscoveryRequest and the node in it, if it has one. Raises DecodeError for bytes that are none, and TooMany."""
     message = discovery_pb2.DeltaDiscoveryRequest.FromString(raw)
+    _bounded(
+        message.resource_names_subscribe, message.resource_locators_subscribe, message.initial_resource_versions,
+        message.resource_names_unsubscribe, message.resource_locators_unsubscribe,
+    )  # fmt: skip
     located = (locator.name for locator in message.resource_locators_subscribe)
     unlocated = (locator.name for locator in message.resource_locators_unsubscribe)
     event = Requested(
@@ -82,6 +88,12 @@ def proxy(node: base_pb2.Node) -> Proxy:
         node.user_agent_name,
         version,
     )
+
+
+def _bounded(*lists: Sized) -> None:
+    """Raises TooMany before each of a million names costs something. The stream counts again what it would remember."""
+    if max(map(len, lists)) > MAX_NAMES:
+        raise limits.TooMany(f"more than {MAX_NAMES:,} names in one request")
 
 
 def _same(names: Iterable[str]) -> tuple[str, ...]:

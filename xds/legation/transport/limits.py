@@ -16,9 +16,9 @@ ENTRANTS: Final = 16
 """Streams that are brought up at once: enough to keep a processor busy, and few enough that others get their turn."""
 ENTRANCE: Final = 0.5
 """Seconds after which a stream makes room for the next, although its first response is not written."""
-LONG: Final = 0.1
-"""Seconds of everybody's time that it may take to bring one up (a kind of proxy that was not there before is rendered for)
-before the next has to wait as long again, a second at most: so a crowd of such leaves the others their turn.
+LONG: Final = 0.03
+"""Seconds of everybody's time that a request may take (a kind of proxy that was not there before is rendered for; a hundred
+thousand names are read) before the next to come in waits as long again, a second at most: the others have their turn.
 """
 LINE: Final = 10.0
 """Seconds that a stream waits to be brought up before it is told to come again."""
@@ -47,6 +47,10 @@ class Crowded(Exception):
     """Too many came at once."""
 
 
+class TooMany(Exception):
+    """A request lists more than anybody needs."""
+
+
 class Entrance:
     """Lets so many in at once, in the order in which they came. `turned_away` is called for each that waited too long."""
 
@@ -72,7 +76,7 @@ class Entrance:
         return place
 
     def tired(self, took: float) -> None:
-        """To bring one up took so many seconds, in which nobody else was heard."""
+        """A request took so many seconds, in which nobody else was heard."""
         if took > LONG:
             self._quiet = asyncio.get_running_loop().time() + min(took, 1.0)
 
