@@ -32,10 +32,6 @@ from legation.render.features import fault
 from legation.render.virtual_hosts import VirtualHost
 from legation.snapshot.snapshot import Ref, Resource
 
-_ROUTER: Final = ("envoy.filters.http.router", router_pb2.Router())
-_FILTERS: Final[tuple[tuple[str, Message], ...]] = ((fault.FILTER, fault_pb2.HTTPFault()), _ROUTER)
-
-
 # --- what may be called -------------------------------------------------------------------------------------------
 
 
@@ -110,9 +106,9 @@ def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
     if view is None:
         return None
     table = names.outbound(_meant(reader, spelt, view), int(port))
-    manager = _manager()
+    manager = hcm_pb2.HttpConnectionManager()
+    manager.CopyFrom(_TO_A_TABLE)
     manager.rds.route_config_name = table
-    manager.rds.config_source.CopyFrom(wire.ADS)
     return _as_listener(name, manager, frozenset(((names.ROUTE, table),)))
 
 
@@ -140,9 +136,19 @@ def stand_in(type_url: str, name: str) -> Resource | None:
 
 def _manager(*filters: tuple[str, Message]) -> hcm_pb2.HttpConnectionManager:
     made = hcm_pb2.HttpConnectionManager()
-    for name, config in filters or _FILTERS:
+    for name, config in filters:
         made.http_filters.add(name=name).typed_config.CopyFrom(wire.pack(config))
     return made
+
+
+def _to_a_table() -> hcm_pb2.HttpConnectionManager:
+    made = _manager((fault.FILTER, fault_pb2.HTTPFault()), _ROUTER)
+    made.rds.config_source.CopyFrom(wire.ADS)
+    return made
+
+
+_ROUTER: Final = ("envoy.filters.http.router", router_pb2.Router())
+_TO_A_TABLE: Final = _to_a_table()
 
 
 def _as_listener(name: str, manager: hcm_pb2.HttpConnectionManager, refs: frozenset[Ref] = frozenset()) -> Resource:

@@ -140,27 +140,20 @@ _LEAST_REQUEST = _least_request()
 
 
 def assignment(of: endpoint_pb2.ClusterLoadAssignment) -> endpoint_pb2.ClusterLoadAssignment:
-    """Endpoints with IP addresses, each once; localities with a weight; priorities without gaps."""
+    """Endpoints with IP addresses; localities with a weight; priorities without gaps."""
     made = endpoint_pb2.ClusterLoadAssignment(cluster_name=of.cluster_name)
-    seen: set[tuple[str, int]] = set()
-    priorities: dict[int, int] = {}
+    totals: dict[int, int] = {}
     for group in of.endpoints:
-        members = []
-        for member in group.lb_endpoints:
-            socket = member.endpoint.address.socket_address
-            place = (socket.address, socket.port_value)
-            if hosts.is_ip(socket.address) and place not in seen and member.load_balancing_weight.value:
-                seen.add(place)
-                members.append(member)
-        if members and group.load_balancing_weight.value:
+        members = [one for one in group.lb_endpoints if hosts.is_ip(one.endpoint.address.socket_address.address)]
+        weight = group.load_balancing_weight.value
+        if members and weight:
             kept = made.endpoints.add(locality=group.locality, priority=group.priority, lb_endpoints=members)
-            kept.load_balancing_weight.value = group.load_balancing_weight.value
-            priorities[group.priority] = priorities.get(group.priority, 0) + group.load_balancing_weight.value
-    places = {priority: place for place, priority in enumerate(sorted(priorities))}
+            kept.load_balancing_weight.value = weight
+            totals[group.priority] = totals.get(group.priority, 0) + weight
+    places = {priority: place for place, priority in enumerate(sorted(totals))}
     for group in made.endpoints:
-        if (total := priorities[group.priority]) > wire.UNLIMITED:
-            group.load_balancing_weight.value = max(
-                1, group.load_balancing_weight.value * (wire.UNLIMITED >> 1) // total
-            )
+        if (total := totals[group.priority]) > wire.UNLIMITED:
+            weight = group.load_balancing_weight.value * (wire.UNLIMITED >> 1) // total
+            group.load_balancing_weight.value = max(1, weight)
         group.priority = places[group.priority]
     return made
