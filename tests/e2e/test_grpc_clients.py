@@ -15,11 +15,12 @@ from typing import Any
 import grpc
 import pytest
 from cases import CASES, Case
-from legation.bootstrap import Options, for_grpc
+from legation.bootstrap import Options, Secure, for_grpc
 from legation.model.proxy import Client, Role
 
 from . import mesh as meshes
 from .mesh import Mesh, binomial, clean_environment, document, eventually, free_port, subsets
+from .test_channel import Channel
 
 CALLER = Path(__file__).with_name("grpc_caller.py")
 SERVER = Path(__file__).with_name("grpc_served.py")
@@ -101,11 +102,11 @@ class Shop:
         self.stack.push_async_callback(server.stop, None)
         return made
 
-    async def caller(self, namespace: str = "default", **environment: str) -> Caller:
-        options = Options(Role.SIDECAR, "caller", namespace, xds=f"unix:{self.mesh.socket}")
+    async def caller(self, namespace: str = "default", xds: str = "", secure: Secure | None = None) -> Caller:
+        options = Options(Role.SIDECAR, "caller", namespace, xds=xds or f"unix:{self.mesh.socket}", secure=secure)
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(CALLER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={**clean_environment(), "GRPC_XDS_BOOTSTRAP_CONFIG": for_grpc(options), **environment},
+            env={**clean_environment(), "GRPC_XDS_BOOTSTRAP_CONFIG": for_grpc(options)},
         )  # fmt: skip
         made = Caller(process)
         self.stack.push_async_callback(made.stop)
@@ -373,3 +374,21 @@ async def test_a_server_that_asks_for_its_listener_takes_calls(shop: Shop) -> No
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()
+
+
+async def test_the_server_is_spoken_to_over_tls_and_knows_who_calls(shop: Shop) -> None:
+    """With the files that `legation certs` makes. In another namespace than its certificate's nobody is served."""
+    till = await shop.till("v1")
+    shop.mesh.write("till.yaml", service("till", till.port))
+    channel = Channel(shop.mesh)
+    await channel.made()
+    own = await channel.identity("caller")
+    await channel.serve()
+    secure, xds = channel.secure(own, server_name=""), f"localhost:{channel.address.rpartition(':')[2]}"
+    caller = await shop.caller(xds=xds, secure=secure)
+    await caller.until(lambda reply: reply.outcome == "v1")
+    await channel.connected(("default", "spiffe://cluster.local/ns/default/sa/caller"))
+    stranger = await shop.caller("town", xds=xds, secure=secure)
+    reply = await stranger.call(timeout=60)
+    assert reply.status == "UNAVAILABLE"
+    assert "may not be" in reply.words, reply
