@@ -1,5 +1,5 @@
 """What validation passes without an error the real Envoy takes: whole worlds made by chance, of Gateways with every kind of
-server, rules for TLS and TCP, services and endpoints in every spelling, and what MeshConfig says of all of it.
+server, rules for TLS and TCP, services and endpoints in every spelling, Sidecars, and what MeshConfig says of all of it.
 """
 
 from __future__ import annotations
@@ -209,6 +209,25 @@ class Made:
         addresses = ("10.0.0.9", "fd00::9", "", "a", "10.0.0.9:80", "fe80::1%eth0", "010.0.0.1")
         return {"spec": {"containers": [{"ports": ports}]}, "status": {"podIP": self.value(addresses)}}
 
+    def sidecar(self) -> dict[str, Any]:
+        port = lambda: {  # noqa: E731
+            "number": self.value((80, 443, 5432, 9000, 15001, 0)), "name": self.value(("a", "", "ä")),
+            "protocol": self.value((*PROTOCOLS, "HTTP_PROXY")),
+        }  # fmt: skip
+        bound = {"bind": ("127.0.0.1", "::1", "0.0.0.0", "127.0.0.9"), "captureMode": ("DEFAULT", "NONE")}
+        where = lambda: self.maybe(**bound) if self.value((True, False)) else {}  # noqa: E731
+        hosts = ("*/*", "./*", "~/*", "*/boat.example", "./*.boat.example", "default/ship.default.svc.cluster.local")
+        ends = ("127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "unix:///run/a.sock", ":80", "", "a:80")
+        through = {"host": "boat.example", "port": {"number": 80}}
+        return self.maybe(
+            egress=lambda: self.some(
+                lambda: {"hosts": self.some(hosts), **where(), **({"port": port()} if self.value((True, False)) else {})}
+            ),
+            ingress=lambda: self.some(lambda: {"port": port(), "defaultEndpoint": self.value(ends), **where()}),
+            outboundTrafficPolicy=({"mode": "REGISTRY_ONLY"}, {"mode": "ALLOW_ANY", "egressProxy": through}),
+            inboundConnectionPool=({"tcp": {"maxConnections": 1}},),
+        )  # fmt: skip
+
     # -- the mesh --
 
     def mesh(self) -> dict[str, Any]:
@@ -247,6 +266,7 @@ class Made:
             self.valid("Service", "ship", self.service, "v1"),
             self.valid("EndpointSlice", "ship", self.slice, "discovery.k8s.io/v1", labels=of_ship),
             self.valid("Pod", "ship", self.pod, "v1", labels={"app": self.value(("ship", "other"))}),
+            self.valid("Sidecar", "all", self.sidecar),
             self.valid("MeshConfig", "mesh", self.mesh, "mesh.istio.io/v1alpha1"),
         ])  # fmt: skip
 
@@ -254,7 +274,8 @@ class Made:
 def configured(world: str) -> list[dict[str, Any]]:
     """What a gateway and a sidecar are served."""
     found = []
-    for asker in ({"role": "gateway"}, {"role": "sidecar"}, {"role": "sidecar", "capture": "redirect"}):
+    workload = {"role": "sidecar", "labels": {"app": "ship"}}
+    for asker in ({"role": "gateway"}, {"role": "sidecar"}, workload | {"capture": "redirect"}):
         snapshot = pipeline.compile(tree({"made.yaml": world}), proxy(asker)).snapshot
         listening = [one["address"] for one in Case.tables(snapshot)["listeners"]]
         assert len({str(one) for one in listening}) == len(listening), world  # Envoy refuses the second
