@@ -323,9 +323,8 @@ def test_A_05_a_trouble_of_the_host_is_tried_again(variant: Variant) -> None:
 @both
 def test_A_05_what_was_refused_is_not_sent_on_a_new_stream_before_its_time(variant: Variant) -> None:
     """Nor to another client of the same version, if it is known to be bad for all of them; something else at once."""
-    for own in (True, False):
-        known = Known(Experience())
-        (known.own if own else known.experience.bad)[route("a").version] = Refused((ROUTE, "a"), "no", 3, again=200.0)
+    refused = {route("a").version: Refused((ROUTE, "a"), "no", 3, again=200.0)}
+    for known in (Known(Experience(), {"me": refused}, "me"), Known(Experience(bad=refused), {}, "me")):
         play = Play(variant, route("a"), route("b"), proofs=known)
         assert [named(send) for send in play.settle(play.asks(ROUTE, "a", "b"))] == [["b"]]
         assert play.stream.status()["rds"].refused == {"a": "no"}
@@ -333,6 +332,15 @@ def test_A_05_what_was_refused_is_not_sent_on_a_new_stream_before_its_time(varia
         play = Play(variant, route("a"), proofs=known)
         play.now = 200.0
         assert [named(send) for send in play.settle(play.asks(ROUTE, "a"))] == [["a"]]
+
+
+def test_A_05_what_the_client_asks_for_again_is_sent_again() -> None:
+    """On the same stream and by name, whatever is known of it."""
+    experience = Experience()
+    play = Play(DELTA, route("a"), proofs=Known(experience))
+    assert play.nacks(play.only(play.asks(ROUTE, "a"))) == []
+    experience.bad[route("a").version] = Refused((ROUTE, "a"), "no", 1, again=1000.0)
+    assert [named(send) for send in play.asks(ROUTE, "a")] == [["a"]]
 
 
 @both

@@ -14,6 +14,7 @@ from legation.stream.commands import Accepted, Rejected, Send, Wake
 from legation.stream.events import Event, Fault, Published, Requested, Ticked
 from legation.stream.linger import GRACE
 from legation.stream.machine import Stream, Variant
+from legation.stream.proofs import TRUST, Experience, Known, Proofs
 
 from stream.playbook import cluster, endpoints, listener, route
 
@@ -176,15 +177,17 @@ class Envoy:
 class World:
     """The server's end: one stream at a time, and what must be true of what it does."""
 
-    def __init__(self, variant: Variant, first: Snapshot) -> None:
+    def __init__(self, variant: Variant, first: Snapshot, *, learns: bool = False) -> None:
         self.variant = variant
+        self.experience = Experience()
+        self.proofs: Proofs = Known(self.experience) if learns else TRUST
         self.snapshot = first
         self.now = 0.0
         self.wake: float | None = None
         self.connection = 0
         self.connected = 0.0
         self.envoy = Envoy(variant)
-        self.stream = Stream(variant, first, tag="0-")
+        self.stream = Stream(variant, first, tag="0-", proofs=self.proofs)
         self.sent_at: dict[str, float] = {}
         self.heard: dict[str, set[str]] = {}
         self.envoy.connects()
@@ -207,7 +210,9 @@ class World:
 
     def reconnects(self) -> None:
         self.connection += 1
-        self.stream = Stream(self.variant, self.snapshot, tag=f"{self.connection}-", previous=self.stream.served())
+        self.stream = Stream(
+            self.variant, self.snapshot, tag=f"{self.connection}-", previous=self.stream.served(), proofs=self.proofs
+        )
         self.wake = None
         self.connected = self.now
         self.sent_at.clear()
@@ -246,6 +251,9 @@ class World:
                     self.envoy.inbox.append((command, self.envoy.said - len(self.envoy.outbox)))
                 case Accepted() | Rejected():
                     self.sent_at.pop(command.type_url, None)
+                    if isinstance(command, Accepted):
+                        for resource in command.resources:
+                            self.experience.took(resource)
                 case Wake():
                     assert command.at > self.now
                     self.wake = command.at
@@ -305,7 +313,7 @@ def test_the_client_gets_the_world_and_never_a_dead_end(variant: Variant, data: 
     # patience means. So either it may refuse, or it may be slow.
     refuses = data.draw(st.booleans(), label="refuses")
     steps = st.sampled_from([0.1, 0.4] if refuses else [0.1, 0.6, 1.1, 6.0, 31.0])
-    world = World(variant, data.draw(snapshots(refuses)))
+    world = World(variant, data.draw(snapshots(refuses)), learns=data.draw(st.booleans(), label="learns"))
     slack = 0.0
     for _ in range(data.draw(st.integers(0, 25))):
         match data.draw(st.sampled_from(["hear", "read", "hear", "read", "rest", "publish", "pass", "reconnect"])):

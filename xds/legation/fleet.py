@@ -157,14 +157,19 @@ class Fleet:
             self._refused(session, command)
             return
         self._metrics.acked(_short(command.type_url), latency)
-        self.ledger.took(command.resources)
-        lifted = self.refusals.took(_kind(session), _returning(session), command.resources)
-        if lifted:
-            self.on_lifted(lifted)
+        unproven = [resource for resource in command.resources if not resource.harmless]
+        if unproven:
+            self._took(session, unproven)
         if log.isEnabledFor(DEBUG):
             told = _exchange(session, command)
             say(DEBUG, "ack", f"{told['proxy']} took {told['type'].upper()}", **told, seconds=round(latency, 6))
         self.progress.answered(session, taken=True)
+
+    def _took(self, session: Session, resources: list[Resource]) -> None:
+        self.ledger.took(resources)
+        lifted = self.refusals.took(_kind(session), _returning(session), resources)
+        if lifted:
+            self.on_lifted(lifted)
 
     def sent(self, session: Session, command: Send, size: int, wait: float | None) -> None:
         self._metrics.pushed(_short(command.type_url), size)

@@ -32,6 +32,8 @@ NOTE: Final = "refusals"
 """Under which name the memory is kept."""
 MANY: Final = 8
 """More documents than this are not held back for one refusal: most of them would be innocent."""
+QUESTIONS: Final = 8
+"""How many contents may wait for a second opinion; who refuses everything gets none for the rest."""
 WORDS: Final = 600
 """Characters of a client's words that are repeated."""
 
@@ -54,6 +56,8 @@ class Judge:
         self._keep = keep
         self._held: dict[tuple[str, str], frozenset[Key]] = {}
         self._unresolved: dict[Ref, tuple[Case, Problem]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._asking = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         fleet.on_known_bad = self._on_known_bad
@@ -74,15 +78,22 @@ class Judge:
         (resource,) = refusal.resources
         case = self._fleet.refuse(session, resource, refusal.message)
         if case is not None:
-            self._start(self._look(case, session))
+            self._start(self._look(case, self._fleet.snapshot(session)))
 
     # -- deciding --
 
-    async def _look(self, case: Case, session: Session) -> None:
+    async def _look(self, case: Case, snapshot: Snapshot) -> None:
         await self._decide()
-        if not case.is_held and not case.seconded and session.proxy.version:
-            case.seconded = await _is_refused_here(self._fleet.snapshot(session), case)
-            await self._decide()
+        if case.is_held or case.is_asked or self._asking >= QUESTIONS:
+            return
+        case.is_asked = True
+        self._asking += 1
+        try:
+            async with self._one_at_a_time:
+                case.seconded = await _is_refused_here(snapshot, case)
+        finally:
+            self._asking -= 1
+        await self._decide()
 
     async def _decide(self) -> None:
         now = monotonic()

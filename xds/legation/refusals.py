@@ -35,7 +35,8 @@ V = TypeVar("V")
 @dataclass(slots=True)
 class Case:
     """A content that somebody refused alone, and that nobody of the same kind has taken: `refusers` says of each whether
-    it is verified, `seconded` that the local Envoy refuses it too. `is_held`: the documents behind it are held back.
+    it is verified; `seconded`, that the local Envoy, if it `is_asked`, refuses it too; `is_held`, that the documents
+    behind it are held back.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Case:
     words: str
     since: float
     refusers: dict[Hashable, bool] = field(default_factory=dict)
+    is_asked: bool = False
     seconded: bool = False
     is_held: bool = False
 
@@ -65,7 +67,7 @@ class Refusals:
 
     def proofs(self, kind: Kind, who: Hashable) -> Known:
         """What counts for a client's stream."""
-        return Known(self._experience(kind), self._own.get(who, {}))
+        return Known(self._experience(kind), self._own, who)
 
     def refused(
         self, kind: Kind, who: Hashable, resource: Resource, words: str, now: float, *, verified: bool
@@ -88,8 +90,6 @@ class Refusals:
         """A client took these; the cases that were held for one of them, and are not any more."""
         experience, lifted = self._experience(kind), []
         for resource in resources:
-            if resource.harmless:
-                continue
             experience.took(resource)
             if who in self._own:
                 self._own[who].pop(resource.version, None)
@@ -136,7 +136,10 @@ class Refusals:
         self._experience(kind).bad[version] = refused
 
     def _experience(self, kind: Kind) -> Experience:
-        return self._experiences.setdefault(kind, Experience())
+        known = self._experiences.get(kind)
+        if known is None:
+            known = self._experiences[kind] = Experience()
+        return known
 
 
 def _once_more(before: Refused | None, resource: Resource, words: str, now: float) -> Refused:

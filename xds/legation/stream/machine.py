@@ -189,8 +189,7 @@ class Stream:
             commands.append(Rejected(url, flight.version, flight.nonce, code, words, sent, removed))
             return
         track.accept(flight, now)
-        taken = tuple(new for name, new in flight.sent.items() if name not in flight.postponed)
-        commands.append(Accepted(url, flight.version, flight.nonce, taken, flight.removed))
+        commands.append(Accepted(url, flight.version, flight.nonce, flight.taken, flight.removed))
         if track.row.first:
             self._retry({(url, name) for name, new in flight.sent.items() if _differs(flight.before[name], new)})
 
@@ -225,9 +224,8 @@ class Stream:
         linger.release(self._tracks, self._snapshot, self._met, now)
         wake = NEVER
         for track in self._tracks.values():
-            for name in [name for name, refusal in track.refused.items() if refusal.again <= now]:
-                track.retry(name)
-            wake = min(wake, *(refusal.again for refusal in track.refused.values()), NEVER)
+            if track.refused:
+                wake = min(wake, track.retry_what_may_have_passed(now))
             if track.flight is not None and track.flight.at + WATCHDOG <= now:
                 track.expire()
             if track.flight is None and (track.dirty or track.forced or track.owed):
@@ -258,7 +256,7 @@ class Stream:
         sent = {name: new for name, new in candidates.items() if name not in gated}
         if whole:
             sent = _one_of_the_suspects(track, sent)
-        else:
+        elif len(sent) + len(gone) > 1:
             sent, gone = self._portion(track, sent, gone)
         left_out = {name: new for name, new in candidates.items() if name not in sent}
         kept = self._kept(track, left_out)
@@ -324,12 +322,11 @@ class Stream:
 
     def _knows_better(self, track: Track, target: Resource, now: float) -> bool:
         """Is it known to be refused, by this client or by all of its kind, and not the time to try it again?"""
-        if target.name in track.retried:
-            return False
         words = self._proofs.refused(target, now)
-        if words:
-            track.refused[target.name] = Refusal(target.version, words)
-        return bool(words)
+        if not words or target.name in track.retried:
+            return False
+        track.refused[target.name] = Refusal(target.version, words)
+        return True
 
     def _tells(self, track: Track, name: str) -> bool:
         """Is the absence of a resource something to say?"""
@@ -361,11 +358,11 @@ class Stream:
         self, track: Track, sent: dict[str, Resource], gone: list[str]
     ) -> tuple[dict[str, Resource], list[str]]:
         """What of it goes into one response. What travels alone comes after what does not."""
-        if len(sent) + len(gone) > 1:
-            alone = track.alone
-            if track.row.fragile:
-                alone = alone | {name for name, new in sent.items() if not self._proofs.proven(new)}
-            together = {name: new for name, new in sent.items() if name not in alone} if alone else sent
+        alone = track.alone
+        if track.row.fragile:
+            alone = alone | {name for name, new in sent.items() if not self._proofs.proven(new)}
+        if alone:
+            together = {name: new for name, new in sent.items() if name not in alone}
             known_gone = [name for name in gone if name not in alone]
             if not together and not known_gone:
                 name = min((*sent, *gone))

@@ -6,6 +6,7 @@ is lost. So one that nobody of the same version has taken yet travels alone.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -80,10 +81,13 @@ class Experience:
 
 @dataclass(slots=True)
 class Known:
-    """What counts for one client: the experience of its kind, and what it refused itself. The Proofs of its streams."""
+    """What counts for one client: the experience of its kind, and what it refused itself, which stands under its name in
+    `refusals`. The Proofs of its streams.
+    """
 
     experience: Experience
-    own: dict[str, Refused] = field(default_factory=dict)
+    refusals: Mapping[Hashable, Mapping[str, Refused]] = field(default_factory=dict)
+    who: Hashable = None
 
     def proven(self, resource: Resource) -> bool:
         """See Proofs. Harmless is what our own checks prove."""
@@ -91,7 +95,8 @@ class Known:
 
     def refused(self, resource: Resource, now: float) -> str:
         """See Proofs."""
-        for refused in (self.own.get(resource.version), self.experience.bad.get(resource.version)):
+        for known in (self.experience.bad, self.refusals.get(self.who)):
+            refused = known.get(resource.version) if known else None
             if refused is not None and now < refused.again:
                 return refused.words
         return ""

@@ -38,6 +38,13 @@ class Flight:
     def __contains__(self, name: str) -> bool:
         return name in self.before
 
+    @property
+    def taken(self) -> tuple[Resource, ...]:
+        """What an ACK of it says that the client takes."""
+        if not self.postponed:
+            return tuple(self.sent.values())
+        return tuple(new for name, new in self.sent.items() if name not in self.postponed)
+
     def merged(self, newer: Flight) -> Flight:
         """Both as one, under the newer's nonce: answers come in order, so the older's own would have come first."""
         return Flight(
@@ -224,7 +231,8 @@ class Track:
         for name in names:
             self.forced.add(name)
             self.absent.discard(name)
-            self.refused.pop(name, None)
+            if name in self.refused:
+                self.retried[name] = self.refused.pop(name)
 
     def forget(self, name: str) -> None:
         """The client does not ask for it any more, so it drops it and is told nothing more of it."""
@@ -248,6 +256,12 @@ class Track:
         self.retried.pop(name, None)
         if not self.refused:
             self.error = ""
+
+    def retry_what_may_have_passed(self, now: float) -> float:
+        """Tries again what was refused for a passing trouble, if its time has come; when the next time is."""
+        for name in [name for name, refusal in self.refused.items() if refusal.again <= now]:
+            self.retry(name)
+        return min((refusal.again for refusal in self.refused.values()), default=NEVER)
 
     def retry(self, name: str) -> None:
         """What was refused is tried again, whatever is known of it."""
