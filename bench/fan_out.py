@@ -25,16 +25,20 @@ from typing import Any
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from legation import names
+from legation.local import authority
+from legation.local.authority import Purpose
 
 from bench import trees
 from bench.crowd import METHOD
 from bench.figures import Row, ratios, row
-from bench.server import Server
+from bench.server import Server, free_port
 
 NAME = "fan-out"
 ROUNDS = {1_000: 10, 4_000: 6, 8_000: 4}
 """Rounds by streams. One machine has some twenty thousand descriptors for both ends of every connection, as a rule."""
 HOSTS = 100
+TLS = 1_000
+"""Streams for which all is measured once more over TLS with certificates of clients, each with its own handshake."""
 MEMORY = 76.0
 WARM = 2
 WITHIN = 600.0
@@ -44,19 +48,24 @@ async def measure(quick: bool) -> AsyncIterator[Row]:
     for streams, rounds in {100: 2}.items() if quick else ROUNDS.items():
         async for each in _with(streams, rounds):
             yield each
+    streams = min(100 if quick else max(ROUNDS), TLS)
+    async for each in _with(streams, 2 if quick else ROUNDS[TLS], tls=True):
+        yield each
 
 
-async def _with(streams: int, rounds: int) -> AsyncIterator[Row]:
+async def _with(streams: int, rounds: int, tls: bool = False) -> AsyncIterator[Row]:
     seen: dict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory(prefix="legation-bench-") as folder:
         directory = Path(folder) / "yaml"
         files = trees.answering(directory, HOSTS, "blue")
-        async with await Server.start(directory, Path(folder) / "state") as server:
+        secure = f"127.0.0.1:{free_port()}"
+        options, certificate = _certified(Path(folder), secure) if tls else ((), "")
+        async with await Server.start(directory, Path(folder) / "state", options=options) as server:
             await server.ready()
             async with _Stalled(server.address):
                 await asyncio.sleep(0.5)  # what is rendered once is nobody's
             before, began = server.memory(), server.cpu()
-            async with _Crowd(server.address, streams) as crowd:
+            async with _Crowd(secure if tls else server.address, streams, certificate) as crowd:
                 await crowd.report()
                 connected, grown = server.cpu() - began, server.memory() - before
                 for turn in range(2 * (WARM + rounds)):
@@ -73,7 +82,7 @@ async def _with(streams: int, rounds: int) -> AsyncIterator[Row]:
                             seen[kind + figure].append(told[figure] - began)
                         seen[kind + "cpu"].append(server.cpu() - used)
                         seen["size"].append(told["bytes"] / streams)
-    what = f"{streams:,} streams of {HOSTS} hosts"
+    what = f"{streams:,} streams{' over TLS' if tls else ''} of {HOSTS} hosts"
     yield row(NAME, f"{what}: save to the last ACK", seen["last"], "ms")
     yield row(NAME, f"{what}: save to the median ACK", seen["median"], "ms")
     yield row(NAME, f"{what}: save to the ACK of 99 %", seen["p99"], "ms")
@@ -82,7 +91,24 @@ async def _with(streams: int, rounds: int) -> AsyncIterator[Row]:
     yield row(NAME, f"{what}: the same, per stream", [seconds / streams for seconds in seen["cpu"]], "µs")
     yield row(NAME, f"{what}: bytes per stream", seen["size"], "B")
     yield row(NAME, f"{what}: processor time to connect, per stream", [connected / streams], "ms")
-    yield row(NAME, f"{what}: memory per stream", [grown / streams / 1024], "KiB", MEMORY)
+    yield row(NAME, f"{what}: memory per stream", [grown / streams / 1024], "KiB", None if tls else MEMORY)
+
+
+def _certified(folder: Path, address: str) -> tuple[tuple[str, ...], str]:
+    """What makes a server speak TLS at an address, and the folder of the clients' certificate."""
+    made = folder / "certificates"
+    authority.initialise(made, "cluster.local", 1, force=False)
+    signer = authority.read(made)
+    server, client = folder / "server", folder / "client"
+    authority.issue(signer, server, Purpose.SERVER, ["localhost", "127.0.0.1"], 1, force=False)
+    identity = "spiffe://cluster.local/ns/default/sa/crowd"
+    authority.issue(signer, client, Purpose.CLIENT, [identity], 1, force=False)
+    policy = folder / "policy.yaml"
+    policy.write_text(f"proxies:\n- identity: {identity}\n  roles: [gateway]\n", encoding="utf-8")
+    return (
+        "--tls-cert", f"{server}/tls.crt", "--tls-key", f"{server}/tls.key", "--client-ca", f"{made}/ca.crt",
+        "--tls-listen", address, "--policy", str(policy),
+    ), str(client)  # fmt: skip
 
 
 class _Stalled:
@@ -110,8 +136,8 @@ class _Stalled:
 class _Crowd:
     """The process with the clients."""
 
-    def __init__(self, address: str, streams: int) -> None:
-        self._arguments = (address, str(streams))
+    def __init__(self, address: str, streams: int, certificate: str = "") -> None:
+        self._arguments = (address, str(streams), certificate)
 
     async def __aenter__(self) -> _Crowd:
         root = str(Path(__file__).parent.parent)

@@ -23,12 +23,14 @@ class Server:
         self.address = address
 
     @classmethod
-    async def start(cls, directory: Path, state: Path, *, port: int = 0, module: tuple[str, ...] = ()) -> Self:
+    async def start(
+        cls, directory: Path, state: Path, *, port: int = 0, module: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    ) -> Self:
         """Starts `legation serve DIR`, or another module with the same arguments; `ready` waits for it."""
         port = port or free_port()
         command = [
             sys.executable, "-m", *(module or ("legation", "serve")), str(directory),
-            "--xds", f"127.0.0.1:{port}", "--http", "none", "--state-dir", str(state),
+            "--xds", f"127.0.0.1:{port}", "--http", "none", "--state-dir", str(state), *options,
         ]  # fmt: skip
         root = str(Path(__file__).parent.parent)
         with state.with_suffix(".log").open("ab") as told:  # a line per client that connects is nothing to look at
