@@ -3,14 +3,15 @@ listeners, and all routes.
 
 `python -m bench.herd HOST:PORT COUNT AT_ONCE` connects one after a line `connect` on standard input, and all after
 `storm`; `hang up` ends all streams, and `again` connects them with the versions that they have. Each is answered by a line
-of JSON when every client has all that there is: when the last and the median one had it, and the bytes by type. It ends
-with its standard input.
+of JSON when every client has all that there is: when the last and the median one had it, the bytes by type, and how often
+one was told to come again. It ends with its standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -33,18 +34,18 @@ class Herd:
         self.address = address
         self.bytes: Counter[str] = Counter()
         self.whole: dict[str, int] = {}
+        self.turned_away = 0
         self._gate = asyncio.Semaphore(at_once)
         self._clients = [_Client(number, self) for number in range(count)]
 
     async def connect(self) -> dict[str, Any]:
         """The first client alone."""
         first = self._clients[0]
-        began = time.monotonic()
         await first.connect()
         while time.monotonic() - first.heard < _CALM or not first.answered.issuperset(_TYPES):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         self.whole = {type_url: len(first.had[type_url]) for type_url in _TYPES}
-        return self._said(began, [first.heard])
+        return self._said([first.heard])
 
     async def storm(self) -> dict[str, Any]:
         """All the others at once, as far as this process gets."""
@@ -56,25 +57,23 @@ class Herd:
 
     async def hang_up(self) -> dict[str, Any]:
         """Ends all streams."""
-        began = time.monotonic()
         await asyncio.gather(*(client.hang_up() for client in self._clients))
-        return self._said(began, [time.monotonic()])
+        return self._said([time.monotonic()])
 
     async def _all(self, clients: list[_Client]) -> dict[str, Any]:
-        began = time.monotonic()
-
         async def bring_up(client: _Client) -> float:
             async with self._gate:
                 await client.connect()
                 await client.complete.wait()
                 return time.monotonic()
 
-        return self._said(began, await asyncio.gather(*map(bring_up, clients)))
+        return self._said(await asyncio.gather(*map(bring_up, clients)))
 
-    def _said(self, began: float, times: list[float]) -> dict[str, Any]:
+    def _said(self, times: list[float]) -> dict[str, Any]:
         taken, self.bytes = dict(self.bytes), Counter()
         middle = sorted(times)[len(times) // 2]
-        return {"began": began, "last": max(times), "median": middle, "bytes": taken, "resources": self.whole}
+        away, self.turned_away = self.turned_away, 0
+        return {"last": max(times), "median": middle, "bytes": taken, "resources": self.whole, "away": away}
 
 
 class _Client:
@@ -118,7 +117,12 @@ class _Client:
         while (raw := await self._call.read()) is not grpc.aio.EOF:
             self.heard = time.monotonic()
             await self._take(discovery_pb2.DeltaDiscoveryResponse.FromString(raw), len(raw))
-        sys.exit("the server ended a stream")
+        if await self._call.code() is not grpc.StatusCode.UNAVAILABLE:
+            sys.exit("the server ended a stream")
+        self._herd.turned_away += 1
+        await self._channel.close()
+        await asyncio.sleep(random.uniform(0.2, 2.0))  # as our bootstrap has it
+        await self.connect()
 
     async def _take(self, response: Any, size: int) -> None:
         url = response.type_url

@@ -52,6 +52,7 @@ async def measure(quick: bool) -> AsyncIterator[Row]:
                     yield row(NAME, f"{what}: … processor time of the server", [server.cpu() - used], "s")
                     size = sum(said["bytes"].values()) / clients
                     yield row(NAME, f"{what}: … bytes per client", [size], "B")
+                    yield row(NAME, f"{what}: … told to come again", [said["away"]], "times")
                     if command == "storm":
                         connected = size
                         grown = (server.memory() - before) / clients / 1024
