@@ -135,6 +135,26 @@ def virtual_host(host: str, port: int) -> str:
 
 # --- gRPC without a proxy -------------------------------------------------------------------------------------------
 
+_PLACE = "#"
+
+
+def grpc_target(name: str) -> tuple[str, int]:
+    """The name and the port of a listener for calls to `reviews:9080`."""
+    written, _, port = name.rpartition(":")
+    return written, int(port)
+
+
+def grpc_part(cluster: str, place: str) -> str:
+    """The part of a cluster that is one name to look up, with its port: `outbound|80||a.example#one.example:80`."""
+    return f"{cluster}{_PLACE}{place}"
+
+
+def parse_grpc_part(name: str) -> tuple[str, str]:
+    """The cluster, and the place if the name is that of a part."""
+    cluster, _, place = name.partition(_PLACE)
+    return cluster, place
+
+
 _GRPC_SERVERS = ("xds.istio.io/grpc/lds/inbound/", "grpc/server?xds.resource.listening_address=")
 """What the names of the listeners begin with that servers ask for: Istio's, and that of gRPC's own examples."""
 

@@ -101,11 +101,11 @@ def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
 
 def listener(reader: Reader, name: str, scope: Scope) -> Resource | None:
     """The listener of a target."""
-    spelt, _, port = name.rpartition(":")
-    view = reader.ask(_view, int(port), scope)
+    spelt, port = names.grpc_target(name)
+    view = reader.ask(_view, port, scope)
     if view is None:
         return None
-    table = names.outbound(_meant(reader, spelt, view), int(port))
+    table = names.outbound(_meant(reader, spelt, view), port)
     manager = hcm_pb2.HttpConnectionManager()
     manager.CopyFrom(_TO_A_TABLE)
     manager.rds.route_config_name = table
@@ -183,9 +183,6 @@ def route_configuration(reader: Reader, name: str, scope: Scope) -> Resource:
 
 # --- clusters and endpoints ---------------------------------------------------------------------------------------
 
-_PART = "#"
-"""Stands between a cluster's name and the one place of it that is looked up; no host has it."""
-
 
 def cluster_names(reader: Reader, scope: Scope, caller: Caller) -> frozenset[str]:
     """The clusters that the routes name, and those of which these consist (a unit)."""
@@ -205,7 +202,7 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource:
     """The cluster that a route names (a unit). One that is not there, or that the library could not reach as the rules
     say, is there without endpoints: calls to it fail at once.
     """
-    whole, _, place = name.partition(_PART)
+    whole, place = names.parse_grpc_part(name)
     found = reader.ask(clusters.cluster, whole, caller)
     origins = tuple(found.origins) if found is not None else ()
     message = _usable(found)
@@ -220,7 +217,7 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource:
         for at in (member.endpoint.address.socket_address,)
     }
     if not place and len(places) > 1:
-        parts = [f"{whole}{_PART}{one}" for one in places]
+        parts = [names.grpc_part(whole, one) for one in places]
         refs = frozenset((names.CLUSTER, part) for part in parts)
         return wire.as_resource(name, grpc_subset.in_turn(name, parts), refs, origins)
     message.name = name
@@ -232,7 +229,7 @@ def cluster(reader: Reader, name: str, caller: Caller) -> Resource:
 
 def load_assignment(reader: Reader, name: str, caller: Caller) -> Resource | None:
     """The endpoints of a cluster (a unit); None if it looks them up."""
-    message = _usable(reader.ask(clusters.cluster, name.partition(_PART)[0], caller))
+    message = _usable(reader.ask(clusters.cluster, names.parse_grpc_part(name)[0], caller))
     if message is not None and message.type != cluster_pb2.Cluster.EDS:
         return None
     told = reader.ask(endpoints.load_assignment, name, caller) if message is not None else None
