@@ -6,26 +6,31 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from legation.names import CLUSTER, LISTENER, ROUTE
 from transport.wire import DELTA, STREAM, Wire
 
-from .mesh import Mesh, Program, eventually, free_port, gateway, rule, service
+from .mesh import PATIENCE, Mesh, Program, eventually, free_port, gateway, rule, service
 
 pytestmark = pytest.mark.envoy
 
 AGAIN = 5.0
-"""Seconds from a server's being back until its proxies have all there is."""
+"""Seconds from a server's being back until its proxies have all there is; held to it with `--long` only."""
+
+
+Times = Callable[[Any, Any], Any]
+"""One of two numbers: for every day, and with `--long`."""
 
 
 @pytest.fixture
-def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+def times(request: pytest.FixtureRequest) -> Times:
     """How often: a few times, or with `--long` in full."""
     return lambda few, all_: all_ if request.config.getoption("--long") else few
 
 
-async def test_reconfigurations_between_clusters_that_come_and_go(mesh: Mesh, times: Callable[[int, int], int]) -> None:
+async def test_reconfigurations_between_clusters_that_come_and_go(mesh: Mesh, times: Times) -> None:
     """Each takes the cluster away that all requests go to, and brings another one."""
     ports = [await mesh.stand_in(name) for name in ("even", "odd")]
 
@@ -49,7 +54,7 @@ async def test_reconfigurations_between_clusters_that_come_and_go(mesh: Mesh, ti
     assert not load.failures
 
 
-async def test_a_server_that_is_killed_all_the_time(mesh: Mesh, times: Callable[[int, int], int]) -> None:
+async def test_a_server_that_is_killed_all_the_time(mesh: Mesh, times: Times) -> None:
     """Also in the middle of what it sends, and whatever is saved while there is none."""
     names = ("one", "two", "three")
     mesh.write("services.yaml", gateway(), *[service(name, await mesh.stand_in(name)) for name in names])
@@ -57,7 +62,7 @@ async def test_a_server_that_is_killed_all_the_time(mesh: Mesh, times: Callable[
     server = await mesh.serve()
     place = (await mesh.gateway()).at()
     await place.workload("one", host="red.example")
-    dice = random.Random(4)
+    dice, limit = random.Random(4), times(PATIENCE, AGAIN)
     async with place.under_load(host="red.example") as load:
         for number in range(times(4, 20)):
             to = names[(number + 1) % 3]
@@ -69,7 +74,7 @@ async def test_a_server_that_is_killed_all_the_time(mesh: Mesh, times: Callable[
                 mesh.write("rules.yaml", rule("red", to))
             await load.more(10)
             server = await mesh.serve()
-            await place.answers(lambda answer, to=to: answer.workload == to, host="red.example", within=AGAIN)
+            await place.answers(lambda answer, to=to: answer.workload == to, host="red.example", within=limit)
             await mesh.at_rest(1)
     assert not load.failures
 
