@@ -208,6 +208,37 @@ async def test_the_caller_proves_who_it_is(mesh: Mesh, authority: Authority) -> 
         assert set(server.callers) == {"caller"}
 
 
+async def test_a_service_of_the_mesh_proves_the_account_of_its_endpoints(single: Mesh, authority: Authority) -> None:
+    """The mesh's own certificates are in the Secret `default`; who answers must run under an account that is expected."""
+    certificate, key = authority.certificate("caller", "spiffe://mesh.test/ns/default/sa/caller")
+    content = {"tls.crt": certificate.read_text(), "tls.key": key.read_text(), "ca.crt": authority.file.read_text()}
+    own = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "default"}, "stringData": content}
+    single.write("own.yaml", own)
+
+    def runs_as(account: str, *aliases: str) -> None:
+        written = service("red", server.port)
+        written["spec"]["endpoints"][0]["serviceAccount"] = account
+        everywhere = {"trustDomain": "mesh.test", "trustDomainAliases": list(aliases)}
+        mesh_config = {"apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig", "metadata": {"name": "mesh"}}
+        single.write("red.yaml", written, {**mesh_config, "spec": everywhere})
+
+    async with serving(authority.certificate("red", "spiffe://old.test/ns/default/sa/red"), authority.file) as server:
+        runs_as("red", "old.test")
+        single.write("rule.yaml", rule(mode="ISTIO_MUTUAL"))
+        await single.serve()
+        proxy = await single.sidecar(80)
+        place = proxy.at(80)
+        await place.status(200, host=HOST)
+        assert set(server.callers) == {"caller"}
+        runs_as("red")
+        await place.status(503, host=HOST)
+        assert await proxy.stat(CLUSTER, "ssl.fail_verify_san") > 0
+        runs_as("red", "old.test")
+        await place.status(200, host=HOST)
+        runs_as("blue", "old.test")
+        await place.status(503, host=HOST)
+
+
 async def test_a_certificate_that_is_revoked_is_not_believed(single: Mesh, authority: Authority) -> None:
     certificate, key = authority.certificate("red", HOST)
     how = {"mode": "SIMPLE", "caCertificates": authority.file}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from legation.model.proxy import Client, Role, Scope
-from legation.render import resources
+from legation.model.reach import Reached
+from legation.model.recall import Reader
+from legation.render import clusters, resources
 from legation.render.resources import Rendered
-from legation.snapshot.snapshot import Snapshot
+from legation.snapshot.snapshot import Resource, Snapshot
 from worlds import Line
 
 SCOPES = (
@@ -111,6 +113,31 @@ def test_a_change_of_no_consequence_costs_next_to_nothing() -> None:
     runs, names = cost(20, endpoint(3).replace("version: v1}", "version: v1, colour: red}"))
     assert names == 0
     assert runs < 40
+
+
+def test_an_endpoint_of_a_known_account_makes_no_cluster_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    original = clusters._cluster
+
+    def counted(reader: Reader, name: str, reached: Reached) -> Resource | None:
+        made.append(name)
+        return original(reader, name, reached)
+
+    monkeypatch.setattr(clusters, "_cluster", counted)
+    encrypted = destination_rule(3).replace("trafficPolicy: {", "trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, ")
+    entry = endpoint(3).replace("spec: {", "spec: {serviceAccount: one, ")
+    line = Line(service(3), entry, encrypted)
+
+    def made_again(changed: str) -> list[str]:
+        made.clear()
+        line.change(changed)
+        resources.render(line.recall, SCOPES[1], Rendered(Snapshot()), "")
+        return made
+
+    resources.render(line.recall, SCOPES[1], Rendered(Snapshot()), "")
+    another = entry.replace("name: s3,", "name: s3b,").replace("10.0.0.1", "10.0.0.2")
+    assert made_again(another) == []
+    assert len(made_again(another.replace("serviceAccount: one", "serviceAccount: two"))) == 2  # and the subset's
 
 
 def test_the_whole_mesh_costs_more() -> None:

@@ -47,7 +47,8 @@ def entry(name: str, host: str, namespace: str = "default") -> list[Object]:
     return each(
         head + "<rest>",
         rest=[
-            http + "  resolution: STATIC\n  endpoints: [{address: 10.1.0.1, labels: {v: a}}, {address: 10.1.0.2}]",
+            http + "  resolution: STATIC\n"
+            "  endpoints: [{address: 10.1.0.1, labels: {v: a}, serviceAccount: one}, {address: 10.1.0.2}]",
             http + "  resolution: DNS",
             http + '  resolution: STATIC\n  exportTo: ["."]\n  workloadSelector: {labels: {app: x}}',
             "  ports: [{number: 81, name: h2, protocol: HTTP2}]\n  resolution: STATIC\n  addresses: [10.0.0.1]\n"
@@ -93,6 +94,7 @@ def destination_rule(name: str, namespace: str) -> list[Object]:
             "  host: a\n  subsets: [{name: one}, {name: two, labels: {v: b}}]",
             '  host: "*.example"\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}',
             '  host: x.example\n  exportTo: ["."]\n  subsets: [{name: one, labels: {v: a}}]',
+            "  host: x.example\n  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}",
         ],
     )
 
@@ -122,7 +124,7 @@ def mesh_config() -> list[Object]:
     return each(
         head,
         rest=[
-            "proxyHttpPort: 15002",
+            "proxyHttpPort: 15002, trustDomain: one.example, trustDomainAliases: [two.example]",
             "outboundTrafficPolicy: {mode: REGISTRY_ONLY}, proxyHttpPort: 80",
             "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}, protocolDetectionTimeout: 1s",
         ],

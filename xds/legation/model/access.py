@@ -46,7 +46,7 @@ class Identity:
 
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SPIFFE: Final = re.compile(r"spiffe://(?P<domain>[a-z0-9._-]{1,255})(?:/(?!\.{1,2}(?:/|\Z))[a-zA-Z0-9._-]+)*")
-_SPIFFE_ACCOUNT: Final = re.compile(rf"spiffe://[a-z0-9._-]+/ns/(?P<namespace>{_LABEL})/sa/[a-zA-Z0-9._-]+")
+_SPIFFE_ACCOUNT: Final = re.compile(rf"spiffe://[a-z0-9._-]+/ns/(?P<namespace>{_LABEL})/sa/(?P<name>[a-zA-Z0-9._-]+)")
 _HOST: Final = re.compile(rf"{_LABEL}\.(?P<namespace>{_LABEL})(?:\.svc(?:\.{_LABEL})*)?")
 
 
@@ -58,6 +58,12 @@ def is_spiffe(name: str) -> bool:
 def service_account(trust_domain: str, namespace: str, name: str) -> str:
     """A SPIFFE ID in Istio's form."""
     return f"spiffe://{trust_domain}/ns/{namespace}/sa/{name}"
+
+
+def account(name: str) -> tuple[str, str] | None:
+    """The namespace and name of a SPIFFE ID in Istio's form; None for anything else."""
+    match = _SPIFFE_ACCOUNT.fullmatch(name)
+    return (match["namespace"], match["name"]) if match is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ from legation.model.services import Resolution, Service, ServicePort
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address behind a port. `weight` is relative to the others, at least 1."""
+    """One address behind a port. `weight` is relative to the others, at least 1.
+
+    `account` is the service account that it runs under, of the namespace of `origin`; "" if nobody says.
+    """
 
     address: str
     port: int
@@ -27,6 +30,7 @@ class Endpoint:
     weight: int = 1
     healthy: bool = True
     origin: Key | None = None
+    account: str = ""
 
     @property
     def is_socket(self) -> bool:
@@ -160,10 +164,11 @@ def _of_slice(reader: Reader, item: Object, port: ServicePort) -> Iterator[Endpo
         if not ready and conditions is not None and conditions.terminating:
             continue
         pod = _pod(reader, item.key.namespace, endpoint.target_ref)
-        of_pod = pod.meta.labels if pod is not None else {}
+        of_pod = labels(pod.meta.labels) if pod is not None else ()
+        account = _account(pod) if pod is not None else ""
         place = _place(reader, pod, endpoint.node_name) or Locality(zone=endpoint.zone or "")
         for address in endpoint.addresses:
-            yield Endpoint(address, number, labels(of_pod), place, 1, ready, item.key)
+            yield Endpoint(address, number, of_pod, place, 1, ready, item.key, account)
 
 
 def _of_list(reader: Reader, item: Object, service: Service, port: ServicePort) -> Iterator[Endpoint]:
@@ -176,9 +181,10 @@ def _of_list(reader: Reader, item: Object, service: Service, port: ServicePort) 
         for addresses, ready in ((subset.addresses or (), True), (subset.not_ready_addresses or (), unready)):
             for address in addresses:
                 pod = _pod(reader, item.key.namespace, address.target_ref)
-                of_pod = pod.meta.labels if pod is not None else {}
+                of_pod = labels(pod.meta.labels) if pod is not None else ()
+                account = _account(pod) if pod is not None else ""
                 place = _place(reader, pod, address.node_name) or Locality()
-                yield Endpoint(address.ip, number, labels(of_pod), place, 1, ready, item.key)
+                yield Endpoint(address.ip, number, of_pod, place, 1, ready, item.key, account)
 
 
 def _pod(reader: Reader, namespace: str, reference: Any) -> Object | None:
@@ -207,14 +213,20 @@ def _of_pod(reader: Reader, item: Object, port: ServicePort, publishes_unready: 
     ready = not any(condition.type == "Ready" and condition.status == "False" for condition in status.conditions)
     if number is not None:
         place = _place(reader, item, None) or Locality()
-        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), place, 1, ready or publishes_unready, item.key)
+        healthy = ready or publishes_unready
+        yield Endpoint(status.pod_ip, number, labels(item.meta.labels), place, 1, healthy, item.key, _account(item))
 
 
 def _of_deployment(item: Object, port: ServicePort) -> Iterator[Endpoint]:
     template = item.spec.spec.template
     number = container_port(template.spec, port)
     if number is not None:
-        yield Endpoint(item.key.name, number, labels(template.metadata.labels or {}), origin=item.key)
+        account = template.spec.service_account_name
+        yield Endpoint(item.key.name, number, labels(template.metadata.labels or {}), origin=item.key, account=account)
+
+
+def _account(pod: Object) -> str:
+    return str(pod.spec.spec.service_account_name)
 
 
 def container_port(pod: Any, port: ServicePort) -> int | None:
@@ -245,4 +257,7 @@ def entry_port(own: Mapping[str, int], port: ServicePort, target: int | str | No
 def _entry(spec: Any, number: int, extra: Mapping[str, str], origin: Key) -> Endpoint:
     own = {**(spec.labels or {}), **extra}
     written = spec.locality or own.get("istio-locality", "").replace(".", "/")
-    return Endpoint(spec.address or "", number, labels(own), Locality.parse(written), spec.weight or 1, True, origin)
+    place = Locality.parse(written)
+    return Endpoint(
+        spec.address or "", number, labels(own), place, spec.weight or 1, True, origin, spec.service_account
+    )

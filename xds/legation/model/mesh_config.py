@@ -198,12 +198,10 @@ class MeshConfig(Model):
     )
 
     # -- names --
-    trust_domain: Annotated[
-        TrustDomain, NotYet("certificates are verified without it", harmless=frozenset({"cluster.local"}))
-    ] = "cluster.local"
+    trust_domain: TrustDomain = "cluster.local"
     """What the identities of workloads begin with."""
-    trust_domain_aliases: Annotated[tuple[TrustDomain, ...], _NOBODY_ASKS] = ()
-    """Other trust domains that are the same."""
+    trust_domain_aliases: tuple[TrustDomain, ...] = ()
+    """Other trust domains whose identities are the same workloads'."""
     root_namespace: Label = "istio-system"
     """The namespace whose rules are everyone's."""
     # -- who sees what --

@@ -74,8 +74,8 @@ class Endpoint(Model):
     """Where it runs: `region/zone/subzone`."""
     weight: Uint32 = 0
     """Its share of the traffic, relative to the others; 1 if left out."""
-    service_account: Annotated[Str, Field(max_length=253), NotYet("certificates are verified without it")] = ""
-    """The service account that it runs under."""
+    service_account: Annotated[Str, Field(max_length=253)] = ""
+    """The service account that it runs under: a name that its certificate must have, where TLS is the mesh's own."""
 
 
 class WorkloadEntry(Endpoint):

@@ -56,6 +56,8 @@ class TemplateSpec(Lenient):
     """Its containers."""
     init_containers: tuple[InitContainer, ...] = ()
     """Containers before them; some run along."""
+    service_account_name: Str = ""
+    """The service account that they run under."""
 
     @property
     def ports(self) -> tuple[ContainerPort, ...]:

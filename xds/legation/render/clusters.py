@@ -14,8 +14,9 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from google.protobuf import duration_pb2
 
 from legation import names
-from legation.model import mesh, reach, rules, services
+from legation.model import accounts, mesh, reach, rules, services
 from legation.model.balancing import LoadBalancerSettings
+from legation.model.policies import Policy
 from legation.model.reach import Reached, Way
 from legation.model.recall import Reader
 from legation.model.rules import Caller
@@ -60,9 +61,8 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
     way = reached.way
     if way in (Way.AS_CALLED, Way.BY_HOST):
         policy = replace(policy, load_balancer=_NO_CHOICE)
-    draft = ClusterDraft(
-        parts, port, policy, reached.selection.preference, service.subject_alt_names, reader.mesh.ca_bundle
-    )
+    proofs = _proofs(reader, service, policy)
+    draft = ClusterDraft(parts, port, policy, reached.selection.preference, proofs, reader.mesh.ca_bundle)
     made = draft.made
     made.name = name
     pattern = str(reader.ask(mesh.setting, "outbound_cluster_stat_name"))
@@ -88,6 +88,13 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
         made.original_dst_lb_config.upstream_port_override.value = port.target
     proxy_defaults.to_cluster(draft, reader)
     return wire.as_resource(name, draft.finished(), frozenset(draft.refs), (*service.origins, *reached.ruling))
+
+
+def _proofs(reader: Reader, service: services.Service, policy: Policy) -> tuple[str, ...]:
+    """The names that a service's certificate must have: with the mesh's own certificates, or outside of Kubernetes."""
+    if policy.tls is None or (policy.tls.mode != "ISTIO_MUTUAL" and service.kubernetes):
+        return ()
+    return reader.ask(accounts.subject_alt_names, service.host, service.namespace)
 
 
 def stat_name(

@@ -21,7 +21,7 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 class ClusterDraft:
     """What a cluster's features read, and what they fill in: the message, its options for HTTP, what it refers to.
 
-    `subject_alt_names` are those that the service's own documents give it.
+    `subject_alt_names` are those that the service's certificate must have if no rule says it.
     """
 
     parts: ClusterName
