@@ -207,6 +207,9 @@ class Progress:
         self._told(part)
 
     def _judge(self, followed: _Followed) -> None:
+        if followed.session.rests and monotonic() - followed.joined > UNASKED:
+            self._settle_in_full(followed)  # nearly always, and a thousand times after every change
+            return
         status = followed.session.status()
         if followed.awaited is not None:
             self._hear_out(followed, status)
@@ -220,12 +223,22 @@ class Progress:
         else:
             self._refusing.discard(followed.stream)
 
+    def _settle_in_full(self, followed: _Followed) -> None:
+        if followed.awaited is not None:
+            self._note_answer(followed)
+        self._behind.discard(followed.stream)
+        self._refusing.discard(followed.stream)
+
     def _hear_out(self, followed: _Followed, status: ProxyStatus) -> None:
         """It owes answers to a change: were those all? Where it was sent nothing that it asks for there are none."""
         assert followed.awaited is not None
         has_answered = followed.answered > followed.awaited
-        if (followed.taken or not has_answered) and not _at_rest(status):
-            return
+        if _at_rest(status) or (has_answered and not followed.taken):
+            self._note_answer(followed)
+
+    def _note_answer(self, followed: _Followed) -> None:
+        assert followed.awaited is not None
+        has_answered = followed.answered > followed.awaited
         if has_answered and self._course is not None:
             self._course.answers.append((followed.session.proxy.id, followed.taken, followed.answered))
         if has_answered and followed.taken:

@@ -97,6 +97,11 @@ class Stream:
         self._pump(now, commands)
         return commands
 
+    @property
+    def rests(self) -> bool:
+        """Whether the client has all of what it asked for."""
+        return all(track.rests for track in self._tracks.values())
+
     def status(self) -> Mapping[str, TypeStatus]:
         """What the client has of each type that it asked for, by the type's short name."""
         return {

@@ -381,6 +381,12 @@ class Track:
         self.error = words
         return suspects
 
+    @property
+    def rests(self) -> bool:
+        """Whether the client has all that it is to have, and nothing is on its way or left to do."""
+        waiting = self.dirty or self.forced or self.owed or self.doubts or self.lingering
+        return not (self.flight or self.late or waiting or self.refused)
+
     def status(self, current: str, table: Mapping[str, Resource]) -> TypeStatus:
         """For people and the console; `current` is the Snapshot's version, reached when nothing is left to do."""
         refused = {

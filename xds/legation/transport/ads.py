@@ -122,6 +122,11 @@ class Conversation:
             types=self._stream.status() if self._stream else {},
         )
 
+    @property
+    def rests(self) -> bool:
+        """See `control.Session`."""
+        return self._stream is not None and self._stream.rests
+
     def served(self) -> Snapshot:
         """See `control.Session`."""
         return self._stream.served() if self._stream is not None else self.previous

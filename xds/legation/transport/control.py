@@ -38,6 +38,10 @@ class Session(Protocol):
     def status(self) -> ProxyStatus:
         """What the client has, now."""
 
+    @property
+    def rests(self) -> bool:
+        """Whether the client has all that it asked for, and nothing is on its way: quickly asked."""
+
     def served(self) -> Snapshot:
         """All that the client may have, now: the `previous` for when it comes back. Its cost follows what it has."""
 
