@@ -227,7 +227,6 @@ GATEWAY = [
     Case("https without tls", about("Gateway", f"servers:\n- ⮞port: {{number: 443, name: a, protocol: HTTPS}}\n  {ANY}"), "spec.servers[0]", "needs `tls`", "mode"),
     Case("tls on http", gateway(f"{PORT}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "clear text", "HTTPS"),
     Case("tls on tcp", gateway(f"port: {{number: 80, name: a, protocol: TCP}}\n{ANY}\n⮞tls: {{mode: SIMPLE, credentialName: a}}"), "spec.servers[0].tls", "no place", "TLS"),
-    Case("grpc-web is told", gateway(f"port: {{number: 80, name: a, protocol: ⮞GRPC-Web}}\n{ANY}"), "spec.servers[0].port.protocol", "not translated yet", "understand", WARNING, "LEG0301"),
     Case("no cipher", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, cipherSuites: [AES128-SHA, ⮞RC4-MD5]}}"), "spec.servers[0].tls.cipherSuites[1]", "no suite", "AES128-SHA", WARNING, "IST0133"),
     Case("no cipher at all", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, cipherSuites: [⮞RC4-MD5]}}"), "spec.servers[0].tls.cipherSuites[0]", "no suite", "AES128-SHA"),
     Case("no curve", gateway(f"{HTTPS}\ntls: {{mode: SIMPLE, credentialName: a, ecdhCurves: [⮞P-224]}}"), "spec.servers[0].tls.ecdhCurves[0]", "no curve", "P-256"),

@@ -22,7 +22,6 @@ from legation.model.base import (
     Model,
     NotYet,
     OneOf,
-    Partly,
     Raw,
     Rule,
     given,
@@ -80,7 +79,7 @@ class Port(Model):
 
     number: PortOrZero
     """The port, 1 to 65535; 0 only for a Unix socket."""
-    protocol: Annotated[Protocol, Partly("GRPC-WEB, which is passed on as it is")]
+    protocol: Protocol
     """What is spoken there: HTTP, HTTPS, HTTP2, GRPC, TLS, TCP and so on."""
     name: Filled
     """Its name, unique in the Gateway."""
@@ -310,11 +309,6 @@ def _secured(raw: Raw) -> Iterator[Finding]:
         elif tls.get("mode", "PASSTHROUGH") != "PASSTHROUGH" or any(given(tls, field) for field in _CERTIFICATES):
             said = f"a certificate has no place on protocol {spoken}: clients speak clear text"
             yield Finding(("tls",), said, "write `protocol: HTTPS`, or only `httpsRedirect: true`", at_key=True)
-    if spoken == "GRPC-WEB":
-        said = "gRPC-Web is not translated yet: requests are passed on as they are"
-        yield Finding(
-            ("port", "protocol"), said, "use services that understand it", severity=Severity.WARNING, code=NOT_SUPPORTED
-        )
 
 
 class Server(Model):

@@ -76,7 +76,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """An address and port, written as in documents. `lost`: services that would be here too, and who has their part."""
+    """An address and port, written as in documents. `lost`: services that would be here too, and who has their part;
+    `for_browsers`: some service here is called with gRPC-Web, which is translated.
+    """
 
     bind: str
     port: int
@@ -85,6 +87,7 @@ class Outlet:
     table: Table | None = None
     shares: tuple[Share, ...] = ()
     lost: tuple[tuple[Opaque, Opaque], ...] = ()
+    for_browsers: bool = False
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class _Draft:
     table: Table | None = None
     shares: dict[tuple[str, tuple[str, ...]], Share] = field(default_factory=dict)
     lost: list[tuple[Opaque, Opaque]] = field(default_factory=list)
+    for_browsers: bool = False
 
     @property
     def is_proxy(self) -> bool:
@@ -126,7 +130,16 @@ def outlets(reader: Reader, scope: Scope) -> tuple[Outlet, ...]:
             _of_port(reader, scope, view._replace(entry=chosen.place), chosen, port, found)
     taken = reserved(reader, scope)
     return tuple(
-        Outlet(bind, port, made.is_real, made.viewer, made.table, tuple(made.shares.values()), tuple(made.lost))
+        Outlet(
+            bind,
+            port,
+            made.is_real,
+            made.viewer,
+            made.table,
+            tuple(made.shares.values()),
+            tuple(made.lost),
+            made.for_browsers,
+        )
         for (bind, port), made in found.items()
         if (made.table is not None or made.shares) and not (bind == ANY_ADDRESS and port in taken)
     )
@@ -159,6 +172,7 @@ def _of_port(
     if offered.http:
         draft = found.setdefault((usual, port), _Draft(is_real, view))
         draft.table = draft.table or Table(names.sidecar_http_route(port), view, port, is_real=is_real)
+        draft.for_browsers = offered.for_browsers
     for opaque in sorted(offered.opaque, key=lambda one: one.age):
         for bind, share in _shares(opaque, usual, entry.bind is not None, is_real):
             draft = found.setdefault((bind, port), _Draft(is_real, view))
@@ -196,16 +210,20 @@ def is_bound(entry: Egress, scope: Scope) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the services of a port speak: whether any speaks HTTP, and those that are passed on as they are."""
+    """What the services of a port speak: whether any speaks HTTP, or gRPC-Web among it; and those that are passed on as
+    they are.
+    """
 
     http: bool
     opaque: frozenset[Opaque]
+    for_browsers: bool = False
 
 
 def on_port(reader: Reader, port: int, view: Viewer, capture: Capture) -> Offer:
     """What the services of a port speak (a unit)."""
     found = reader.each(_spoken, (port, view, capture), hosts_on, port)
-    return Offer(bool(found.union(_http)), found.union(_opaque))
+    http = found.union(_http)
+    return Offer(bool(http), found.union(_opaque), Protocol.GRPC_WEB in http)
 
 
 def hosts_on(reader: Reader, port: int) -> frozenset[str]:
@@ -213,27 +231,27 @@ def hosts_on(reader: Reader, port: int) -> frozenset[str]:
     return frozenset(str(host) for host in reader.names(("port", port)))
 
 
-def _http(found: Opaque | bool) -> tuple[bool, ...]:
-    return (True,) if found is True else ()
+def _http(found: Opaque | Protocol | None) -> tuple[Protocol, ...]:
+    return (found,) if isinstance(found, Protocol) else ()
 
 
-def _opaque(found: Opaque | bool) -> tuple[Opaque, ...]:
+def _opaque(found: Opaque | Protocol | None) -> tuple[Opaque, ...]:
     return (found,) if isinstance(found, Opaque) else ()
 
 
-def _spoken(reader: Reader, host: str, port: int, view: Viewer, capture: Capture) -> Opaque | bool:
-    """What a service speaks on a port (a unit): True for HTTP, False if it is not there."""
+def _spoken(reader: Reader, host: str, port: int, view: Viewer, capture: Capture) -> Opaque | Protocol | None:
+    """What a service speaks on a port (a unit): which kind of HTTP; None if it is not there."""
     service = reader.ask(services.service, host, view)
     of_port = service.port(port) if service is not None and service.resolution is not Resolution.ALIAS else None
     if service is None or of_port is None or of_port.protocol is Protocol.UDP:
-        return False
+        return None
     spoken: Protocol = of_port.protocol
     if spoken.is_http and view.entry is not None:
         (entry,) = reader.ask(sidecars.egress, view)
         spoken = entry.protocol if not entry.protocol.is_http else spoken
     sniffed = spoken is Protocol.AUTO and capture is Capture.REDIRECT
     if spoken.is_http and not sniffed:
-        return True
+        return spoken
     addresses = tuple(address for address in service.addresses if address != ANY_ADDRESS)
     nowhere = False
     if service.headless and capture is Capture.REDIRECT:

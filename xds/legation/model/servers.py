@@ -62,6 +62,7 @@ class Server:
     """A server of a Gateway that a proxy serves: the `place`-th of its Gateway.
 
     `number` is the port as it is written, `real_port` where it listens; `bind` is empty for all addresses.
+    `for_browsers`: gRPC-Web is spoken, and translated.
     """
 
     gateway: str
@@ -75,6 +76,7 @@ class Server:
     origin: Key
     tls: ServerTLSSettings | None = None
     name: str = ""
+    for_browsers: bool = False
 
     @property
     def redirects(self) -> bool:
@@ -198,6 +200,7 @@ def _written(gateways: Iterable[Object], port_map: Mapping[int, int]) -> Iterabl
                 origin=item.key,
                 tls=server.tls,
                 name=server.name,
+                for_browsers=protocols.of_field(server.port.protocol) is protocols.Protocol.GRPC_WEB,
             )
 
 

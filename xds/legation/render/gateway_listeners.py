@@ -53,7 +53,9 @@ def _routed(reader: Reader, server: Server, scope: Scope) -> Chain:
     refs = frozenset(((names.ROUTE, server.route),))
     plain = server.handling is Handling.HTTP
     prefix = server.listener if plain else server.name or server.listener
-    manager = http_manager.manager(reader, scope, prefix, server.route)
+    # Servers in clear text share one manager, whichever of them comes first.
+    for_browsers = any(one.for_browsers for one in reader.ask(servers.routing_by, server.route, scope))
+    manager = http_manager.manager(reader, scope, prefix, server.route, for_browsers=for_browsers)
     if plain or server.tls is None:
         return Chain(chain(http_manager.FILTER, manager), plain=True, refs=refs, origins=(server.origin,))
     socket, secrets = tls.downstream(server.tls, tls.HTTP)

@@ -15,15 +15,23 @@ from google.protobuf.message import Message
 from legation.model.proxy import Role, Scope
 from legation.model.recall import Reader
 from legation.render import access_logs, order, wire
-from legation.render.features import dynamic_dns, proxy_defaults
+from legation.render.features import dynamic_dns, grpc_web, proxy_defaults
 
 FILTER = "envoy.filters.network.http_connection_manager"
 
 
 def manager(
-    reader: Reader, scope: Scope, stat_prefix: str, route: str, *, looks_up: bool = False
+    reader: Reader,
+    scope: Scope,
+    stat_prefix: str,
+    route: str,
+    *,
+    looks_up: bool = False,
+    for_browsers: bool = False,
 ) -> hcm_pb2.HttpConnectionManager:
-    """The manager for a route configuration. `looks_up`: some of its routes go to the host of the request."""
+    """The manager for a route configuration. `looks_up`: some of its routes go to the host of the request.
+    `for_browsers`: gRPC-Web is translated.
+    """
     made = _manager(stat_prefix)
     made.rds.route_config_name = route
     made.rds.config_source.CopyFrom(wire.ADS)
@@ -36,7 +44,9 @@ def manager(
         details.subject.CopyFrom(wrappers_pb2.BoolValue(value=True))
         details.cert = details.dns = details.uri = True
         made.server_name = "istio-envoy"
-    _finish(made, reader, scope, dynamic_dns.among(order.HTTP_FILTERS, reader, always=looks_up))
+    # Before faults and CORS, as in Istio; what is no gRPC-Web passes it as it is.
+    filters = (*((grpc_web.FILTER,) if for_browsers else ()), *order.HTTP_FILTERS)
+    _finish(made, reader, scope, dynamic_dns.among(filters, reader, always=looks_up))
     return made
 
 

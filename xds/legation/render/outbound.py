@@ -66,7 +66,7 @@ def _routed(reader: Reader, name: str, of: Outlet, scope: Scope, *, sniffed: boo
     if of.table is None:
         return []
     looks_up = mesh_routes.unknown(reader, of.table) == names.BY_HOST_CLUSTER
-    manager = http_manager.manager(reader, scope, name, of.table.name, looks_up=looks_up)
+    manager = http_manager.manager(reader, scope, name, of.table.name, looks_up=looks_up, for_browsers=of.for_browsers)
     refs = frozenset(((names.ROUTE, of.table.name),))
     return [
         Chain(chain(http_manager.FILTER, manager), (), (), assembly.SNIFFED if sniffed else (), plain=True, refs=refs)

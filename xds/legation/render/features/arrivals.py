@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from google.protobuf.message import Message
@@ -19,13 +18,13 @@ from legation.model.protocols import Protocol
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
 from legation.render import access_logs
-from legation.render.features import proxy_defaults, retries, tcp, timeout
+from legation.render.features import grpc_web, proxy_defaults, retries, tcp, timeout
 
 
 def for_browsers(_reader: Reader, _scope: Scope, port: Inbound) -> Iterator[tuple[str, Message]]:
     """A workload that speaks gRPC is called by browsers, which cannot."""
     if port.protocol is Protocol.GRPC_WEB:
-        yield "envoy.filters.http.grpc_web", grpc_web_pb2.GrpcWeb()
+        yield grpc_web.FILTER
 
 
 def request(_reader: Reader, _scope: Scope, _port: Inbound) -> Iterator[tuple[str, Message]]:
