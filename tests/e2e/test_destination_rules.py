@@ -439,6 +439,23 @@ async def test_traffic_is_spread_as_it_is_said(single: Mesh) -> None:
         assert tally["w2"] in binomial(200, 0.2)
 
 
+async def test_a_service_may_ask_for_callers_of_its_zone(mesh: Mesh) -> None:
+    async with placed(mesh, "eu/b/7", balancer(simple="ROUND_ROBIN")) as called:
+        assert set(await called.tally(20)) == {"w0", "w1", "w2"}
+        red = service("red", *called.ports)
+        endpoints = red["spec"]["endpoints"]
+        for endpoint, place in zip(endpoints, PLACES, strict=True):
+            endpoint.update(locality=place)
+        red["metadata"]["annotations"] = {"networking.istio.io/traffic-distribution": "PreferSameZone"}
+        mesh.write("services.yaml", red)
+        await left(called, {"w1"})
+        del endpoints[1]  # nobody watches failures, but who is not there cannot be asked
+        mesh.write("services.yaml", red)
+        await left(called, {"w0"})
+        mesh.write("rule.yaml", balancer(localityLbSetting={"enabled": False}))
+        await left(called, {"w0", "w2"})
+
+
 async def test_it_does_not_matter_where_one_runs_until_a_rule_says_so(single: Mesh) -> None:
     async with placed(single, "us/c", balancer(simple="ROUND_ROBIN")) as called:
         assert set(await called.tally(20)) == {"w0", "w1", "w2"}

@@ -359,6 +359,8 @@ WORKLOADS = [
 KUBERNETES = [
     Case("certificate alone", f"{SECRET}data: {{tls.crt: ⮞YWJj}}\n", 'data["tls.crt"]', "without `tls.key`", "add", ERROR, "IST0161"),
     Case("no authorities", f"{SECRET}data: {{ca.crt: ⮞YWJj}}\n", 'data["ca.crt"]', "no certificate in PEM", "authorities", ERROR, "IST0161"),
+    Case("distribution", service("ports: [{port: 80}]\ntrafficDistribution: ⮞PreferNear"), "spec.trafficDistribution", "PreferNear", "PreferClose"),
+    Case("distribution by annotation", service("ports: [{port: 80}]").replace("name: x", "name: x\n  annotations: {networking.istio.io/traffic-distribution: ⮞near}"), 'metadata.annotations["networking.istio.io/traffic-distribution"]', "no effect", "PreferSameZone", WARNING, "IST0133"),
     Case("target port", service("ports: [{port: 80, targetPort: ⮞'8080'}]"), "spec.ports[0].targetPort", "name of a port", "without quotes"),
     Case("target port's name", service("ports: [{port: 80, targetPort: ⮞a_b}]"), "spec.ports[0].targetPort", "no name of a port", "letters"),
     Case("target port's kind", service("ports: [{port: 80, targetPort: ⮞true}]"), "spec.ports[0].targetPort", "number or name", "number"),

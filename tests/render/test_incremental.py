@@ -34,7 +34,8 @@ def service(name: str, namespace: str = "default") -> list[Object]:
         head + "<rest>",
         rest=[
             "}\nspec: {ports: [{name: http, port: 80}], selector: {app: x}}",
-            "}\nspec: {ports: [{name: http, port: 80, targetPort: web}], selector: {app: x}, clusterIP: 10.0.0.1}",
+            "}\nspec: {ports: [{name: http, port: 80, targetPort: web}], selector: {app: x}, clusterIP: 10.0.0.1,\n"
+            " trafficDistribution: PreferClose}",
             "}\nspec: {ports: [{name: tcp, port: 80}, {name: http-more, port: 81}]}",
             ', annotations: {networking.istio.io/exportTo: "."}}\nspec: {ports: [{name: grpc, port: 81}], clusterIP: None}',
         ],

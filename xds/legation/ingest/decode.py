@@ -31,6 +31,7 @@ from legation.ingest.documents import At, Document
 from legation.ingest.kinds import BY_NAME, GROUPS, KINDS, Kind
 from legation.ingest.marks import walk, without_nulls
 from legation.ingest.words import nearest, said
+from legation.model import distribution
 from legation.model.base import Finding, FrozenMap, Model
 from legation.model.meta import Key, Object, ObjectMeta
 from legation.model.metadata import Metadata, seconds
@@ -259,6 +260,11 @@ def _metadata(report: _Report, kind: Kind) -> ObjectMeta | None:
                 message = f"Kubernetes would refuse this {field.removesuffix('s')}"
                 hint = "use letters, digits, '-', '_' and '.', at most 63"
                 report.add(Severity.WARNING, ODD_NAME, message, hint, ("metadata", field, key), At.KEY)
+    distributed = (read.annotations or {}).get(distribution.ANNOTATION, "")
+    if distributed and distributed.lower() not in distribution.MEANT:
+        message = f'"{shown(distributed)}" is no way to distribute traffic, so this has no effect'
+        where = ("metadata", "annotations", distribution.ANNOTATION)
+        report.add(Severity.WARNING, DOUBTFUL, message, "write PreferSameZone or PreferSameNode", where)
     created = seconds(read.creation_timestamp) if read.creation_timestamp else None
     return ObjectMeta(read.labels or FrozenMap(), read.annotations or FrozenMap(), created)
 

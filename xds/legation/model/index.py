@@ -26,7 +26,7 @@ This is the list of questions that are asked of a World; a new question is a new
     "own address"                 namespace                of these, the ones in which the workload's own address counts
     "service label"               label key                the labels by which a service's workloads are found
     "selected label"              label key                what selects proxies by that label (or by LOCALITY)
-    "rule label"                  label key                of these, the DestinationRules
+    "rule label"                  label key                of these, what decides over endpoints
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from legation.model import hosts, policies
+from legation.model import distribution, hosts, policies
 from legation.model.meta import Object
 from legation.model.proxy import LOCALITY, TOPOLOGY
 from legation.names import MESH_GATEWAY
@@ -62,6 +62,7 @@ def places(item: Object, domain: str) -> Iterator[Place]:
     yield item.key.kind, (item.key.namespace, item.key.name)
     if item.key.kind in ("Service", "ServiceEntry"):
         yield from _instances(item)
+        yield from _preferring(item)
     elif item.key.kind == "Sidecar":
         yield from _ingress(item)
     match item.key.kind:
@@ -129,6 +130,14 @@ TELLING = ("app", "app.kubernetes.io/name", "app.kubernetes.io/instance", "k8s-a
 def telling(selector: Mapping[str, str]) -> str:
     """The one label of a selector by which what it selects is looked up, and it itself by what might be selected."""
     return next((key for key in TELLING if key in selector), min(selector))
+
+
+def _preferring(item: Object) -> Iterator[Place]:
+    """What a service itself looks at in its callers."""
+    wanted = distribution.preferred(item)
+    for key in {LOCALITY, *wanted} if wanted else ():
+        yield "selected label", key
+        yield "rule label", key
 
 
 def _workload(item: Object) -> Iterator[Place]:

@@ -151,12 +151,14 @@ class ServiceSpec(Model):
     """Whether endpoints count that are not ready."""
     internal_traffic_policy: Annotated[
         Literal["Cluster", "Local"] | None,
-        NotYet("endpoints on all nodes are used", values=frozenset({"Local"})),
+        NotYet("proxies do not say on which node they run, so endpoints on all are used", values=frozenset({"Local"})),
         Idle("all endpoints are used anyway"),
     ] = None
     """Whether only endpoints on the caller's node are used."""
-    traffic_distribution: Annotated[Str | None, NotYet("endpoints everywhere are used alike")] = None
-    """Which endpoints are preferred."""
+    traffic_distribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
+    """Which endpoints are preferred: those in the caller's zone, or on its node, as far as labels tell (those of the
+    topology, and `kubernetes.io/hostname`); then those in its region.
+    """
     external_ips: Annotated[tuple[Str, ...], Field(alias="externalIPs"), _OWN] = ()
     """Addresses outside the cluster."""
     load_balancer_ip: Annotated[Str, Field(alias="loadBalancerIP"), _OWN] = ""

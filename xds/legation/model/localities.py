@@ -59,11 +59,22 @@ class Group:
     endpoints: tuple[Endpoint, ...]
 
 
-def preference(policy: Policy) -> Preference | None:
+def is_settled(policy: Policy) -> bool:
+    """Whether a policy says anything of localities."""
+    balancer = policy.load_balancer
+    return balancer is not None and not (
+        balancer.locality_lb_setting is None and balancer.zone_aware_lb_setting is None
+    )
+
+
+def preference(policy: Policy, wanted: tuple[str, ...] = ()) -> Preference | None:
     """What a policy says; None if it does not matter where the proxy runs.
 
     `outlierDetection` alone is enough: only with it does Envoy know what has failed, so Istio then prefers what is near.
+    `wanted` is what the service asks for, where no rule settles it: labels in order, whether failures are watched or not.
     """
+    if wanted:
+        return Preference(priority=wanted, by_place=False)
     balancer = policy.load_balancer
     by_zone = balancer.zone_aware_lb_setting if balancer is not None else None
     by_locality = balancer.locality_lb_setting if balancer is not None else None

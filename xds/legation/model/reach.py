@@ -8,9 +8,7 @@ from enum import StrEnum
 
 from legation.model import baseline, endpoints, localities, rules, services
 from legation.model.localities import Standpoint
-from legation.model.policies import Policy
 from legation.model.protocols import Protocol
-from legation.model.proxy import Labels
 from legation.model.recall import Reader
 from legation.model.rules import Caller, Ruling, Selection
 from legation.model.services import Resolution, Service, ServicePort
@@ -63,10 +61,10 @@ def reached(reader: Reader, host: str, caller: Caller) -> Mapping[tuple[int, str
         return {}
     ruling = reader.ask(rules.ruling, host, caller.viewer, caller.labels)
     return {
-        (port.number, subset): _reached(reader, service, port, policy, labels, ruling, caller)
+        (port.number, subset): _reached(reader, service, port, selection, ruling, caller)
         for port in service.ports
         if port.protocol is not Protocol.UDP
-        for subset, labels, policy in _policies(reader, port, ruling)
+        for subset, selection in _selections(reader, service, port, ruling)
     }
 
 
@@ -79,18 +77,20 @@ def called(reader: Reader, of: ClusterName, caller: Caller) -> Reached | None:
     return found
 
 
-def _policies(reader: Reader, port: ServicePort, ruling: Ruling) -> Iterator[tuple[str, Labels, Policy]]:
-    """What counts for the service itself, and for each of its subsets."""
+def _selections(reader: Reader, service: Service, port: ServicePort, ruling: Ruling) -> Iterator[tuple[str, Selection]]:
+    """Which endpoints the service itself has, and each of its subsets. What rules say of localities goes before what the
+    service asks for, and that before what the mesh says.
+    """
     of_mesh, said = reader.ask(baseline.of_mesh), reader.ask(rules.rule, ruling)
     for subset in (rules.WHOLE, *said.subsets):
-        yield subset.name, subset.labels, baseline.under(of_mesh, rules.written(said, subset, port.number))
+        written = rules.written(said, subset, port.number)
+        wanted = () if localities.is_settled(written) else service.preferred
+        yield subset.name, rules.selection(baseline.under(of_mesh, written), subset.labels, wanted)
 
 
 def _reached(
-    reader: Reader, service: Service, port: ServicePort, policy: Policy, labels: Labels, ruling: Ruling,
-    caller: Caller,
-) -> Reached:  # fmt: skip
-    selection = rules.selection(policy, labels)
+    reader: Reader, service: Service, port: ServicePort, selection: Selection, ruling: Ruling, caller: Caller
+) -> Reached:
     way = _way(reader, service, port.number, selection, caller)
     seen_from = None
     if selection.preference is not None and way in (Way.TOLD, Way.LOOKED_UP):

@@ -224,12 +224,12 @@ def hashing(reader: Reader, of: ClusterName, by: Ruling) -> ConsistentHashLB | N
     return counts.consistent_hash if counts is not None else None
 
 
-def selection(counts: Policy, labels: Labels) -> Selection:
-    """The endpoints of a cluster for which a policy counts: those with these labels."""
+def selection(counts: Policy, labels: Labels, wanted: tuple[str, ...] = ()) -> Selection:
+    """The endpoints of a cluster for which a policy counts: those with these labels. `wanted`: what the service asks for."""
     watched, balancer = counts.outlier_detection, counts.load_balancer
     return Selection(
         labels,
-        localities.preference(counts),
+        localities.preference(counts, wanted),
         only_healthy=watched is not None and watched.min_health_percent > 0,
         as_called=balancer is not None and balancer.simple == "PASSTHROUGH",
     )

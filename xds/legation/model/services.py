@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from legation.model import hosts, index, mesh, protocols, sidecars
+from legation.model import distribution, hosts, index, mesh, protocols, sidecars
 from legation.model.meta import Key, Object
 from legation.model.protocols import Protocol
 from legation.model.recall import Reader
@@ -42,7 +42,8 @@ class Service:
     """A host of the mesh. `origins` are the documents that define it, the one that rules first.
 
     `external` says that it is no part of the mesh; `stands_for` is the host that it is another name for;
-    `subject_alt_names` are the names that its certificate has.
+    `subject_alt_names` are the names that its certificate has; `preferred` the labels that its callers should share with
+    the endpoints that they use first.
     """
 
     host: str
@@ -59,6 +60,7 @@ class Service:
     selector: tuple[tuple[str, str], ...] = ()
     export_to: tuple[str, ...] = ()
     subject_alt_names: tuple[str, ...] = ()
+    preferred: tuple[str, ...] = ()
     origins: tuple[Key, ...] = ()
 
     @property
@@ -183,6 +185,7 @@ def _from_service(reader: Reader, item: Object, host: str) -> Service:
         addresses=tuple(hosts.address(ip) for ip in cluster_ips if ip != "None"),
         selector=tuple(sorted((spec.selector or {}).items())),
         export_to=mesh.exported(reader, tuple(part.strip() for part in exported.split(",") if part.strip()), "service"),
+        preferred=distribution.preferred(item),
         origins=(item.key,),
     )
 
@@ -216,6 +219,7 @@ def _from_entries(reader: Reader, entries: list[Object], host: str) -> Service:
         addresses=tuple(dict.fromkeys(hosts.address(address) for entry in entries for address in entry.spec.addresses)),
         export_to=mesh.exported(reader, first.export_to, "service"),
         subject_alt_names=tuple(dict.fromkeys(name for entry in entries for name in entry.spec.subject_alt_names)),
+        preferred=distribution.preferred(entries[0]),
         origins=tuple(entry.key for entry in entries),
     )
 
