@@ -275,6 +275,28 @@ async def test_versions_and_two_certificates_of_a_server(single: Mesh, own: Auth
     await refuses(place, "shop.example", new)
 
 
+async def test_the_mesh_says_what_tls_is_at_least(single: Mesh, own: Authority) -> None:
+    shop, old_shop = own.sign("shop.example"), own.sign("old.example")
+    backend = await single.stand_in("backend")
+    front = gateway(
+        https("shop.example", name="shop", credentialName="shop"),
+        https("old.example", name="old", credentialName="old", minProtocolVersion="TLSV1_2"),
+    )
+    single.write("secrets.yaml", secret("shop", shop), secret("old", old_shop))
+    single.write("rules.yaml", front, service("backend", backend), rule("shop", "backend"), rule("old", "backend"))
+    await single.serve()
+    place = (await single.gateway(443)).at(443)
+    client = own.client()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    await place.answers(lambda answer: answer.status == 200, host="shop.example", tls=client)
+    everywhere = {"apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig", "metadata": {"name": "mesh"}}
+    single.write("mesh.yaml", {**everywhere, "spec": {"tlsDefaults": {"minProtocolVersion": "TLSV1_3"}}})
+    await place.answers(lambda answer: answer.status == 0, host="shop.example", tls=client)
+    await refuses(place, "shop.example", client)
+    assert (await place.ask("/", "shop.example", tls=own.client())).status == 200
+    assert (await place.ask("/", "old.example", tls=client)).status == 200
+
+
 async def test_certificates_in_files_on_the_proxys_host(single: Mesh, own: Authority) -> None:
     """They never pass through the server, and a new one that is moved in takes over."""
     first, second = own.sign("shop.example"), own.sign("shop.example")

@@ -423,6 +423,7 @@ MESH = [
     Case("log cut too long", meshwide("accessLogFile: /dev/stdout\naccessLogFormat: ⮞'%REQ(a):99999999999999999999%'"), "spec.accessLogFormat", "a lone %", "%%"),
     Case("looked up too often", meshwide("dnsRefreshRate: ⮞1ms"), "spec.dnsRefreshRate", "that often", "2ms"),
     Case("log nowhere", meshwide("⮞accessLogFormat: '%PATH%'"), "spec.accessLogFormat", "nothing is logged", "accessLogFile", WARNING, "IST0133"),
+    Case("unknown suite", meshwide("tlsDefaults: {cipherSuites: [⮞NONE-SUCH]}"), "spec.tlsDefaults.cipherSuites[0]", "no suite", "known"),
     Case("curves", meshwide("meshMTLS: {⮞ecdhCurves: [P-256]}"), "spec.meshMTLS.ecdhCurves", "cannot be chosen", "remove"),
     Case("exported", meshwide("defaultServiceExportTo: [⮞'a/b']"), "spec.defaultServiceExportTo[0]", "no namespace", "for all"),
     Case("both localities", meshwide("localityLbSetting: {enabled: true}\n⮞zoneAwareLbSetting: {enabled: true}"), "spec.zoneAwareLbSetting", "exclude each other", "keep"),

@@ -183,6 +183,11 @@ def _tls(raw: Raw) -> Iterator[Finding]:
             if given(raw, field):
                 said = f"`{field}` has no effect in mode {mode}"
                 yield Finding((field,), said, "set `mode: MUTUAL`, or remove it", True, Severity.WARNING)
+    yield from limits(raw)
+
+
+def limits(raw: Raw) -> Iterator[Finding]:
+    """What must hold of the versions, suites and curves that TLS is limited to."""
     for field, words, what in (("cipherSuites", ciphers.SUITES, "suite"), ("ecdhCurves", ciphers.CURVES, "curve")):
         yield from _restricted(raw, field, words, what)
     if raw.get("minProtocolVersion") in ("TLSV1_0", "TLSV1_1") and not given(raw, "cipherSuites"):

@@ -17,7 +17,7 @@ from legation.model import commands
 from legation.model.balancing import ZONES, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting
 from legation.model.base import AnyOf, Finding, Idle, Model, NotYet, OneOf, Raw, given
 from legation.model.connections import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
-from legation.model.gateway import TLSProtocol
+from legation.model.gateway import TLSProtocol, limits
 from legation.model.http_actions import HTTPRetry
 from legation.model.proxy_defaults import ProxyDefaults
 from legation.model.traffic import ExportTo
@@ -109,6 +109,8 @@ class TrafficBaseline(Model):
 
 class TLSBaseline(Model):
     """What TLS is at least."""
+
+    rules = (limits,)
 
     min_protocol_version: TLSProtocol = "TLS_AUTO"
     """The oldest version."""
@@ -261,8 +263,8 @@ class MeshConfig(Model):
     enable_tracing: Annotated[PassedOver, NotYet("nothing is traced")] = None
     """Whether requests are traced."""
     # -- encryption --
-    tls_defaults: Annotated[TLSBaseline | None, _NOBODY_ASKS] = None
-    """What TLS is at least, at gateways and on the way out."""
+    tls_defaults: TLSBaseline | None = None
+    """What TLS is at least where certificates are not the mesh's own: of servers that do not say it, and on the way out."""
     mesh_mtls: Annotated[TLSBaseline | None, Field(alias="meshMTLS"), _NOBODY_ASKS] = None
     """What mutual TLS in the mesh is at least."""
     enable_auto_mtls: Annotated[Bool | None, _NOBODY_ASKS] = None

@@ -62,7 +62,8 @@ def _cluster(reader: Reader, name: str, reached: Reached) -> Resource | None:
     if way in (Way.AS_CALLED, Way.BY_HOST):
         policy = replace(policy, load_balancer=_NO_CHOICE)
     proofs = _proofs(reader, service, policy)
-    draft = ClusterDraft(parts, port, policy, reached.selection.preference, proofs, reader.mesh.ca_bundle)
+    least = reader.ask(mesh.setting, "tls_defaults") if policy.tls is not None else None
+    draft = ClusterDraft(parts, port, policy, reached.selection.preference, proofs, reader.mesh.ca_bundle, least)
     made = draft.made
     made.name = name
     pattern = str(reader.ask(mesh.setting, "outbound_cluster_stat_name"))

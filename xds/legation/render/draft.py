@@ -8,6 +8,7 @@ from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from legation.model.localities import Preference
+from legation.model.mesh_config import TLSBaseline
 from legation.model.policies import Policy
 from legation.model.services import ServicePort
 from legation.names import ClusterName
@@ -21,7 +22,8 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 class ClusterDraft:
     """What a cluster's features read, and what they fill in: the message, its options for HTTP, what it refers to.
 
-    `subject_alt_names` are those that the service's certificate must have if no rule says it.
+    `subject_alt_names` are those that the service's certificate must have if no rule says it; `tls_defaults` what the mesh
+    says of TLS.
     """
 
     parts: ClusterName
@@ -30,6 +32,7 @@ class ClusterDraft:
     preference: Preference | None = None
     subject_alt_names: tuple[str, ...] = ()
     ca_bundle: str = ""
+    tls_defaults: TLSBaseline | None = None
     made: cluster_pb2.Cluster = field(default_factory=cluster_pb2.Cluster)
     http: http_protocol_options_pb2.HttpProtocolOptions = field(
         default_factory=http_protocol_options_pb2.HttpProtocolOptions

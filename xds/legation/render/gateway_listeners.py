@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from envoy.config.core.v3.base_pb2 import TransportSocket
+
 from legation import names
-from legation.model import servers
+from legation.model import mesh, servers
+from legation.model.gateway import ServerTLSSettings
 from legation.model.proxy import Scope
 from legation.model.recall import Reader
 from legation.model.servers import Handling, Server
 from legation.render import assembly, http_manager, tcp, tls
 from legation.render.chains import ANY, Chain, chain
-from legation.snapshot.snapshot import Resource
+from legation.snapshot.snapshot import Ref, Resource
 
 
 def listener_names(reader: Reader, scope: Scope) -> tuple[str, ...]:
@@ -42,7 +45,7 @@ def server_chains(reader: Reader, server: Server, scope: Scope) -> tuple[Chain, 
             return tuple(tcp.by_rule(reader, server, scope, None, frozenset()))
         case Handling.TLS:
             assert server.tls is not None
-            return tuple(tcp.by_rule(reader, server, scope, *tls.downstream(server.tls)))
+            return tuple(tcp.by_rule(reader, server, scope, *_encryption(reader, server.tls)))
         case Handling.PASSTHROUGH:
             return tuple(tcp.by_name(reader, server, scope))
         case Handling.AUTO_PASSTHROUGH:
@@ -58,6 +61,12 @@ def _routed(reader: Reader, server: Server, scope: Scope) -> Chain:
     manager = http_manager.manager(reader, scope, prefix, server.route, for_browsers=for_browsers)
     if plain or server.tls is None:
         return Chain(chain(http_manager.FILTER, manager), plain=True, refs=refs, origins=(server.origin,))
-    socket, secrets = tls.downstream(server.tls, tls.HTTP)
+    socket, secrets = _encryption(reader, server.tls, tls.HTTP)
     body = chain(http_manager.FILTER, manager, socket)
     return Chain(body, server.names or (ANY,), refs=refs | secrets, origins=(server.origin,))
+
+
+def _encryption(
+    reader: Reader, of: ServerTLSSettings, offers: tuple[str, ...] = ()
+) -> tuple[TransportSocket, frozenset[Ref]]:
+    return tls.downstream(of, offers, reader.ask(mesh.setting, "tls_defaults"))

@@ -120,7 +120,7 @@ def _on(port: int) -> components_pb2.ListenerFilterChainMatchPredicate:
 def _chains(reader: Reader, scope: Scope, port: Inbound) -> Iterator[components_pb2.FilterChain]:
     """What is done with the calls to a port. Of what nobody declared, HTTP is treated as such."""
     if port.is_http or port.protocol is Protocol.AUTO:
-        made = _chain(port)
+        made = _chain(reader, port)
         filters = (found for feature in order.INBOUND_HTTP for found in feature(reader, scope, port))
         prefix = f"inbound_{_chain_name(port)};"
         manager = http_manager.inbound(reader, scope, prefix, arrivals.routes(reader, port), filters)
@@ -129,17 +129,18 @@ def _chains(reader: Reader, scope: Scope, port: Inbound) -> Iterator[components_
             made.filter_chain_match.application_protocols.extend(assembly.SNIFFED)
         yield made
     if not port.is_http:
-        made = _chain(port)
+        made = _chain(reader, port)
         for feature in order.INBOUND_TCP:
             for name, config in feature(reader, scope, port):
                 _add(made, name, config)
         yield made
 
 
-def _chain(port: Inbound) -> components_pb2.FilterChain:
+def _chain(reader: Reader, port: Inbound) -> components_pb2.FilterChain:
     made = components_pb2.FilterChain(name=_chain_name(port))
     if port.tls is not None:
-        socket, _ = tls.downstream(port.tls, tls.HTTP if port.is_http else ())
+        least = reader.ask(mesh.setting, "tls_defaults")
+        socket, _ = tls.downstream(port.tls, tls.HTTP if port.is_http else (), least)
         made.transport_socket.CopyFrom(socket)
         made.transport_socket_connect_timeout.FromTimedelta(timedelta(seconds=15))
     return made

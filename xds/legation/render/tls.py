@@ -14,6 +14,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tl
 from legation import names
 from legation.model import ciphers, hosts
 from legation.model.gateway import ServerTLSSettings
+from legation.model.mesh_config import TLSBaseline
 from legation.render import wire
 from legation.snapshot.snapshot import Ref
 
@@ -35,8 +36,10 @@ def secret(name: str) -> secret_pb2.SdsSecretConfig:
     return made
 
 
-def downstream(of: ServerTLSSettings, offers: tuple[str, ...] = ()) -> tuple[base_pb2.TransportSocket, frozenset[Ref]]:
-    """The socket of a server that ends TLS, and the secrets that it needs."""
+def downstream(
+    of: ServerTLSSettings, offers: tuple[str, ...] = (), least: TLSBaseline | None = None
+) -> tuple[base_pb2.TransportSocket, frozenset[Ref]]:
+    """The socket of a server that ends TLS, and the secrets that it needs; `least` is what the mesh says of TLS."""
     made = tls_pb2.DownstreamTlsContext()
     common = made.common_tls_context
     common.alpn_protocols.extend(offers)
@@ -44,6 +47,8 @@ def downstream(of: ServerTLSSettings, offers: tuple[str, ...] = ()) -> tuple[bas
     for name in asked:
         common.tls_certificate_sds_secret_configs.append(secret(name))
     if of.mode != "ISTIO_MUTUAL":
+        if least is not None:
+            limit(common.tls_params, least)
         _parameters(common.tls_params, of)
     made.require_client_certificate.value = of.mode in ("MUTUAL", "ISTIO_MUTUAL")
     if of.mode != "SIMPLE":
@@ -82,13 +87,23 @@ def authorities(of: ServerTLSSettings) -> str:
     return names.authorities_file(of.ca_certificates or next(own, ""), of.ca_crl)
 
 
-def _parameters(made: common_pb2.TlsParameters, of: ServerTLSSettings) -> None:
+def limit(made: common_pb2.TlsParameters, of: ServerTLSSettings | TLSBaseline) -> None:
+    """What is written takes the place of what was there."""
     if of.min_protocol_version in _VERSIONS:
         made.tls_minimum_protocol_version = _VERSIONS[of.min_protocol_version]
+    if suites := dict.fromkeys(name for name in of.cipher_suites if name in ciphers.SUITES):
+        made.cipher_suites[:] = suites
+    if curves := dict.fromkeys(name for name in of.ecdh_curves if name in ciphers.CURVES):
+        made.ecdh_curves[:] = curves
+
+
+def _parameters(made: common_pb2.TlsParameters, of: ServerTLSSettings) -> None:
+    made.SetInParent()  # also when empty: another listener would drain the connections of this one
+    limit(made, of)
     if of.max_protocol_version in _VERSIONS:
-        made.tls_maximum_protocol_version = _VERSIONS[of.max_protocol_version]
-    made.cipher_suites.extend(dict.fromkeys(name for name in of.cipher_suites if name in ciphers.SUITES))
-    made.ecdh_curves.extend(dict.fromkeys(name for name in of.ecdh_curves if name in ciphers.CURVES))
+        most = made.tls_maximum_protocol_version = _VERSIONS[of.max_protocol_version]
+        # A server that says itself how new its clients may be is not closed by what the mesh says of all.
+        made.tls_minimum_protocol_version = min(made.tls_minimum_protocol_version, most)
 
 
 def _demands(made: common_pb2.CertificateValidationContext, of: ServerTLSSettings) -> None:

@@ -12,7 +12,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from legation import names
 from legation.model import hosts
 from legation.model.connections import ClientTLSSettings
-from legation.render import wire
+from legation.render import tls, wire
 from legation.render.draft import ClusterDraft
 
 _NAME = "envoy.transport_sockets.tls"
@@ -55,6 +55,11 @@ def _of_the_mesh(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, written:
 
 def _as_written(draft: ClusterDraft, made: tls_pb2.UpstreamTlsContext, written: ClientTLSSettings) -> None:
     """Without a name to ask for, and to verify, it is the host that a request is for."""
+    if draft.tls_defaults is not None:
+        parameters = made.common_tls_context.tls_params
+        usual = parameters.tls_minimum_protocol_version
+        tls.limit(parameters, draft.tls_defaults)
+        parameters.tls_minimum_protocol_version = max(usual, parameters.tls_minimum_protocol_version)
     made.sni = written.sni
     if not written.sni:
         options = draft.http.upstream_http_protocol_options
