@@ -301,7 +301,10 @@ class WarmupConfiguration(Model):
     """How the share grows: 1 (if left out) is linear."""
 
 
-ZONES: Final = NotYet("the region is preferred, and its zones share the traffic by their endpoints")
+ZONES: Final = NotYet(
+    "the region is preferred, and its zones share the traffic by their endpoints, since Envoy is not told in which zones "
+    "the caller's own siblings run"
+)
 
 Simple = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
 
