@@ -18,6 +18,7 @@ from legation.model.proxy import introduce
 from legation.model.recall import Recall
 from legation.model.world import World
 from legation.render import resources, virtual_hosts, wire
+from legation.settings import Settings
 from legation.snapshot.snapshot import Snapshot
 
 from bench.stages import Stages
@@ -38,7 +39,7 @@ def main(directory: str) -> None:
     proxy = introduce("sidecar~127.0.0.1~bench.shop~shop.svc.cluster.local", {})
     with stages.wrapped(places):
         began, used = time.perf_counter(), time.process_time()
-        loading = app.App(app.Settings((directory,), http=None))
+        loading = app.App(Settings((directory,), http=None))
         decision = loading._load([])
         scope = instances.scope(decision.world, proxy)
         gc.disable()  # as the fleet does for a new scope

@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from legation import names
-from legation.app import App, Settings
+from legation.app import App
 from legation.ingest.watch import Changed
 from legation.model.access import Peer
 from legation.model.proxy import GATEWAY_LABELS, Channel, Proxy, introduce
+from legation.settings import Settings
 from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Command, Send

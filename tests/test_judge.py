@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from envoy.config.route.v3 import route_pb2
-from legation.app import App, Settings
+from legation.app import App
 from legation.names import ROUTE
+from legation.settings import Settings
 from transport.wire import DELTA, Wire
 
 SERVICE = """\

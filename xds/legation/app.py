@@ -8,10 +8,6 @@ import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from time import monotonic, time
 from typing import TypeVar, cast
 
@@ -21,31 +17,26 @@ from legation import pipeline
 from legation.console.metrics import Metrics
 from legation.console.server import Console
 from legation.fleet import Fleet
-from legation.hooks import Hook
-from legation.ingest import documents, files, state, watch
+from legation.ingest import files, watch
 from legation.ingest.admission import REFERENCE_PATIENCE, Admission, Decision, File, Version
-from legation.ingest.decode import decode
 from legation.journal import log, say
-from legation.judge import NOTE, Judge
+from legation.judge import Judge
+from legation.keeping import Keeper
 from legation.model import mesh
 from legation.model.meta import Key, Object
-from legation.model.world import Mesh, World
+from legation.model.world import World
 from legation.problems import Problem, Severity, in_order
-from legation.served import Served
+from legation.settings import Settings
 from legation.status import ProxyStatus
 from legation.stream.commands import Rejected
-from legation.traces import Traces
 from legation.transport.access import Access
 from legation.transport.admin import Admin
 from legation.transport.control import Session
 from legation.transport.csds import ClientStatus
-from legation.transport.secure import Opened, Secure, opened
+from legation.transport.secure import Opened, opened
 from legation.transport.server import Server
 
 T = TypeVar("T")
-
-DISK_PATIENCE = 0.1
-"""Seconds for which a change waits for the disk to have the one before."""
 
 CHANNEL = 1.0
 """Seconds between two looks at the files of the channel."""
@@ -55,36 +46,6 @@ LAG_EVERY = 0.5
 
 HELD_UP = 0.02
 """Seconds by which a timer of a process that gets the time it needs is never late."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `serve` and `run` are told. `state` None: accepted versions are not kept; Secrets are only with
-    `keep_secrets`. Keys are sent over Unix sockets and over TLS (`secure`); with `secrets_on_loopback` there too. Addresses
-    as in `Server.bind`.
-    """
-
-    roots: tuple[str, ...]
-    xds: tuple[str, ...] = ("127.0.0.1:15010",)
-    http: tuple[str, int] | None = ("127.0.0.1", 15014)
-    state: Path | None = None
-    keep_secrets: bool = False
-    mesh: Mesh = Mesh()
-    allow_empty: bool = False
-    follow_outside: bool = False
-    ignore_security_kinds: bool = False
-    poll: float | None = None
-    drain: float = 2.0
-    secrets_on_loopback: bool = False
-    secure: Secure | None = None
-    mesh_config: str | None = None
-    hook: Hook | None = None
-    traces: Traces | None = None
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Everything that is read and watched: the roots, and the file of the mesh's configuration."""
-        return (*self.roots, self.mesh_config) if self.mesh_config is not None else self.roots
 
 
 class Refused(Exception):
@@ -115,7 +76,8 @@ class App:
             secrets_on_loopback=settings.secrets_on_loopback,
         )  # fmt: skip
         self.admission = Admission(World(settings.mesh), settings.sources, allow_empty=settings.allow_empty)
-        self._judge = Judge(self.fleet, lambda: self.admission, self._enact, self._keep_note)
+        self._keeper = Keeper(self._told, self._report_soon)
+        self._judge = Judge(self.fleet, lambda: self.admission, self._enact, self._keeper.keep_note)
         self._known: dict[Problem, None] = {}
         self._files: set[str] = set()
         self._tree_problems: tuple[Problem, ...] = ()
@@ -124,10 +86,6 @@ class App:
         self._report: asyncio.TimerHandle | None = None
         self._hourly: asyncio.TimerHandle | None = None
         self._channel = Opened(Access())
-        self._state: state.State | None = None
-        self._disk: tuple[Problem, ...] = ()
-        self._writer = ThreadPoolExecutor(1, "legation-state")
-        self._writing: Future[None] | None = None
         self._stack = contextlib.AsyncExitStack()
         self._on_findings: Callable[[], None] = lambda: None
         self._calm = asyncio.Event()
@@ -170,7 +128,12 @@ class App:
         self._metrics.follow(self.proxies)
         self.fleet.on_new_scope = self._report_soon
         self._metrics.watch_certificates(self._first_expiry)
-        accepted = self._open_state(stack)
+        accepted: list[Version] = []
+        if settings.state is not None:
+            stack.callback(self._keeper.close)
+            accepted = self._keeper.open(settings.state, settings.sources, keep_secrets=settings.keep_secrets)
+            self.fleet.memory = self._keeper.served
+            self._judge.recall(self._keeper.note)
         changes = watch.watch(
             settings.sources, poll=settings.poll, follow_outside=settings.follow_outside, ahead=self._look_ahead
         )
@@ -204,38 +167,6 @@ class App:
             gc.enable()
             gc.freeze()
 
-    def _open_state(self, stack: contextlib.AsyncExitStack) -> list[Version]:
-        if self.settings.state is None:
-            return []
-        watched = [Path(root) for root in self.settings.sources if root != "-"]
-        try:
-            self._state = state.State.open(self.settings.state, watched, keep_secrets=self.settings.keep_secrets)
-            rows = self._state.load()
-        except state.StateUnavailable as error:
-            return self._without_state(self.settings.state, error.problem)
-        stack.callback(self._state.close)
-        memory = Served(self._state.directory, self._later, self._told_soon)
-        stack.callback(memory.close)
-        stack.callback(self._writer.shutdown)
-        self.fleet.memory = memory
-        self._disk = tuple(problem for problem in self._state.problems if problem.code == state.NOT_SAVED)
-        self._judge.recall(self._state.note(NOTE))
-        for problem in self._state.problems:
-            if problem not in self._disk:
-                self._told(problem, True)
-        return _restored(rows)
-
-    def _without_state(self, directory: Path, why: Problem) -> list[Version]:
-        """What is accepted is kept in memory only; what an earlier server kept is read as far as it can be."""
-        if self._state is not None:
-            self._state.close()
-            self._state = None
-        self._disk = (replace(why, message=f"{why.message}; what is accepted is not kept, a restart may not know it"),)
-        rows, problems = state.rescued(directory, keep_secrets=self.settings.keep_secrets)
-        for problem in problems:
-            self._told(problem, True)
-        return _restored(rows)
-
     # -- changes --
 
     def _look_ahead(self, path: str) -> None:
@@ -254,7 +185,7 @@ class App:
     async def _take(self, change: watch.Changed) -> None:
         for problem in change.problems:
             self._told(problem, True)
-        await self._written()
+        await self._keeper.written()
         roots, outside = self.settings.sources, self.settings.follow_outside
         if change.rescan:
             again = [root for root in roots if root != "-"]  # standard input has ended
@@ -277,7 +208,7 @@ class App:
 
     def _step(self, found: Iterable[File], gone: Iterable[str]) -> Decision:
         decision = self.admission.step(found, gone, monotonic())
-        self._keep(decision)
+        self._keeper.keep(decision)
         return decision
 
     async def _advance(self, decision: Decision, at: float) -> None:
@@ -324,53 +255,8 @@ class App:
 
     async def _enact(self, decision: Decision) -> None:
         """What was decided beside the files."""
-        self._keep(decision)
+        self._keeper.keep(decision)
         await self._advance(decision, monotonic())
-
-    def _keep_note(self, text: str) -> None:
-        if self._state is not None:
-            self._later(partial(self._save_note, self._state, text))
-
-    def _save_note(self, to: state.State, text: str) -> None:
-        problem = to.set_notes({NOTE: text})
-        if problem is not None:
-            log.error("%s", problem)
-
-    def _keep(self, decision: Decision) -> None:
-        """Writes what was accepted to disk, beside the event loop."""
-        if self._state is None or not (decision.put or decision.removed):
-            return
-        rows = [
-            state.Accepted(version.object.key, version.document.file, version.document.line, version.document.source)
-            for version in decision.put
-            if version.object is not None
-        ]
-        self._later(partial(self._save, self._state, rows, decision.removed))
-
-    def _save(self, to: state.State, rows: list[state.Accepted], removed: tuple[Key, ...]) -> None:
-        problem = to.save(rows, removed)
-        self._loop.call_soon_threadsafe(self._saved, problem)
-
-    def _saved(self, problem: Problem | None) -> None:
-        self._disk = (problem,) if problem is not None else ()
-        self._report_soon()
-
-    def _later(self, work: Callable[[], None]) -> None:
-        """Runs what waits for the disk beside the event loop, one after the other."""
-        with contextlib.suppress(RuntimeError):  # the server is ending
-            self._writing = self._writer.submit(work)
-            self._writing.add_done_callback(lambda done: done.result())
-
-    async def _written(self) -> None:
-        """Returns once the disk has all changes, or does not get on: so that after a sudden death at most one is missing
-        there, and that one is in the files.
-        """
-        if self._writing is not None and not self._writing.done():
-            await asyncio.wait([asyncio.wrap_future(self._writing)], timeout=DISK_PATIENCE)
-
-    def _told_soon(self, problem: Problem) -> None:
-        """From any thread."""
-        self._loop.call_soon_threadsafe(self._told, problem, True)
 
     async def _measure_lag(self) -> None:
         """How late the loop is, twice a second: everything that is slow on it shows there."""
@@ -428,7 +314,7 @@ class App:
 
     def problems(self) -> list[Problem]:
         found = [*self._tree_problems, *self.admission.problems(), *self.fleet.problems()]
-        found += [*self._disk, *self._judge.problems(), *self._channel.access.problems]
+        found += [*self._keeper.problems, *self._judge.problems(), *self._channel.access.problems]
         if (expires := self._channel.expires) is not None:
             found += pipeline.channel_expiring(*expires, time())
         recall, scopes = self.fleet.recall, self.fleet.scopes
@@ -475,16 +361,6 @@ def _log(problem: Problem, is_new: bool) -> None:
         return
     levels = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
     say(levels[problem.severity], "problem", str(problem), problem=problem.as_json())
-
-
-def _restored(rows: Iterable[state.Accepted]) -> list[Version]:
-    restored = []
-    for row in rows:
-        document = documents.restore(row.file, row.line, row.text)
-        item = decode(document)[0] if document is not None else None
-        if document is not None and item is not None:
-            restored.append(Version(document, item))
-    return restored
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import click
 
 from legation import bootstrap, journal, names
-from legation.app import App, Refused, Settings
+from legation.app import App, Refused
 from legation.cli import interrupts, tour
 from legation.cli.flags import option, paint
 from legation.cli.options import address, existing, hooks, is_local, logs, mesh_config
@@ -30,6 +30,7 @@ from legation.model.recall import Recall
 from legation.model.values import is_label
 from legation.model.world import World
 from legation.problems import Problem
+from legation.settings import Settings
 
 Tell: TypeAlias = Callable[[Problem, bool], None]
 

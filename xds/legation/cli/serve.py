@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from legation import journal
-from legation.app import App, Refused, Settings
+from legation.app import App, Refused
 from legation.cli import interrupts
 from legation.cli.flags import option, paint
 from legation.cli.options import (
@@ -30,6 +30,7 @@ from legation.cli.options import (
 from legation.cli.secure import secured
 from legation.hooks import Hook
 from legation.ingest import state
+from legation.settings import Settings
 from legation.traces import Traces
 from legation.transport.fresh import Unfit
 from legation.transport.secure import Secure
