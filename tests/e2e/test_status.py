@@ -15,7 +15,7 @@ import grpc
 import pytest
 from envoy.config.listener.v3 import listener_pb2
 from envoy.service.status.v3 import csds_pb2
-from legation.names import CLUSTER
+from legation.names import LISTENER
 from transport.wire import Wire
 
 from .mesh import Mesh, Program, Proxy, eventually, free_port, gateway, rule, service, yaml
@@ -252,18 +252,26 @@ async def test_something_else_at_the_address_is_exit_3_too(single: Mesh) -> None
     assert "Traceback" not in program.text
 
 
-async def test_what_clients_say_of_themselves_steers_no_terminal(single: Mesh) -> None:
-    """Ids are claims, and may be anything."""
-    single.write("mesh.yaml", gateway())
+async def test_what_clients_say_steers_no_terminal(single: Mesh) -> None:
+    """Their ids are claims, and the words of their refusals may be anything."""
+    open_to_all = gateway()
+    del open_to_all["spec"]["selector"]
+    single.write("mesh.yaml", open_to_all, service("one", 1), rule("red", "one"))
     server = await single.serve()
-    evil = "[red]\x1b[2J\nserving everything[/blue]"
-    async with Wire(f"unix:{single.socket}", node=evil) as wire:
-        await wire.asks(CLUSTER)
-        await wire.gets()
-        status, text = await ask(single, "status")
-        assert (status, "\x1b" in text) == (0, False)
+    name, words = "[red]edge[/blue]", "[red]\x1b[2J\nserving everything[/blue]"
+    async with Wire(f"unix:{single.socket}", node=name) as wire:
+        await wire.asks(LISTENER)
+        sent = await wire.gets()
+        await wire.asks(LISTENER, error=words, response_nonce=sent.nonce)
+
+        async def refused() -> tuple[int, str]:
+            return await ask(single, "status")
+
+        status, text = await eventually(refused, lambda found: found[0] == 1)
+        assert "\x1b" not in text
+        assert name in text
         assert "[red]\\x1b[2J\\nserving everything[/blue]" in text
-        assert (await told(single))[1]["proxies"][0]["id"] == evil
+        assert (await told(single))[1]["proxies"][0]["types"]["lds"]["error"] == words
         status, text = await ask(single, "wait", "--timeout", "1s")
         assert (status, "\x1b" in text) == (1, False)
     assert "\x1b" not in server.text
