@@ -230,9 +230,13 @@ async def test_a_rule_is_felt_through_the_callers_own_sidecar_only_where_it_rule
 
 
 @tells("calls-to-a-workload")
-async def test_a_workloads_own_proxy_turns_away_what_is_too_much(variant: Variant) -> None:
-    async with story("calls-to-a-workload", variant) as told:
-        oven = Place(9180)
+async def test_a_workloads_own_proxy_turns_away_what_is_too_much(variant: Variant, tmp_path: Path) -> None:
+    source = elsewhere("calls-to-a-workload", tmp_path, 9180, 9190)
+    written = (source / "calls-to-a-workload" / "mesh.yaml").read_text()
+    port = re.search(r"number: (\d+), name: http, protocol: HTTP }\n +bind", written)
+    assert port
+    async with story("calls-to-a-workload", variant, source=source) as told:
+        oven = Place(int(port[1]))
         assert (await oven.workload("oven")).headers["server"] == "istio-envoy"
 
         async def three() -> list[int]:
@@ -246,6 +250,7 @@ async def test_a_workloads_own_proxy_turns_away_what_is_too_much(variant: Varian
 
 
 @tells("egress-control")
+@pytest.mark.xdist_group("egress-control")  # its ports are written in it
 async def test_what_is_not_written_down_does_not_leave(variant: Variant) -> None:
     async with story("egress-control", variant) as told:
         place = told.at("sidecar.default", "weather.example")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,6 +142,7 @@ def _asking(
     """A channel to a server; what goes wrong on it in words, with the exit code that says what kind of trouble it is."""
     if (client_cert is None) != (client_key is None) or (client_cert and not server_ca):
         raise click.UsageError("a certificate needs --client-cert, --client-key and --server-ca")
+    before = signal.signal(signal.SIGINT, _leave)
     try:
         with _channel(server, server_ca, client_cert, client_key) as channel:
             yield channel
@@ -157,6 +160,13 @@ def _asking(
         else:
             click.echo(f"{server} says: {words}", err=True)
         sys.exit(3 if code in _UNREACHED else 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(*_: object) -> None:
+    """Ctrl-C. An exception would be raised wherever gRPC just is, also where nobody can catch it."""
+    os._exit(128 + signal.SIGINT)
 
 
 def _not_there(server: str, words: str) -> None:

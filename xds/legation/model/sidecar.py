@@ -228,7 +228,12 @@ def _once(raw: Raw) -> Iterator[Finding]:
     for index, listener in items(raw, "egress"):
         port = inner(listener, "port").get("number")
         place = port or listener.get("bind")
-        if place and given(listener, "port") and (first := seen.setdefault(place, index)) != index:
+        if (
+            isinstance(place, (int, str))
+            and place
+            and given(listener, "port")
+            and (first := seen.setdefault(place, index)) != index
+        ):
             said = f"egress[{first}] is for {shown(str(place))} already"
             yield Finding(("egress", index, "port"), said, "join the two", at_key=True)
 
