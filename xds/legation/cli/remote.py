@@ -149,10 +149,7 @@ def _asking(
     except grpc.RpcError as error:
         code, words = error.code(), error.details()
         if code is grpc.StatusCode.UNAVAILABLE:
-            click.echo(f"no server answers at {server}: {words}", err=True)
-            click.echo(
-                "start one with `legation serve DIR`, or say where it is with --server or LEGATION_SERVER", err=True
-            )
+            _not_there(server, words or "")
         elif code is grpc.StatusCode.UNIMPLEMENTED:
             click.echo(f"what answers at {server} is no Legation, or an older one", err=True)
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:

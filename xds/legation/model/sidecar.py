@@ -228,12 +228,9 @@ def _once(raw: Raw) -> Iterator[Finding]:
     for index, listener in items(raw, "egress"):
         port = inner(listener, "port").get("number")
         place = port or listener.get("bind")
-        if (
-            isinstance(place, (int, str))
-            and place
-            and given(listener, "port")
-            and (first := seen.setdefault(place, index)) != index
-        ):
+        if not place or not isinstance(place, (int, str)) or not given(listener, "port"):
+            continue
+        if (first := seen.setdefault(place, index)) != index:
             said = f"egress[{first}] is for {shown(str(place))} already"
             yield Finding(("egress", index, "port"), said, "join the two", at_key=True)
 
