@@ -25,7 +25,9 @@ from legation.snapshot.snapshot import Change, Snapshot
 from legation.status import ProxyStatus
 from legation.stream.commands import Command, Send
 from legation.stream.events import Published, Requested
+from legation.stream.inventory import Holding
 from legation.stream.machine import Stream, Variant
+from legation.stream.proofs import TRUST
 from legation.transport import codec
 
 from bench import trees
@@ -85,7 +87,7 @@ class _Mesh:
         self._files = trees.services(directory, size)
         self._app = App(Settings((str(directory),), http=None), told=lambda problem, is_new: None)
         decision = self._app._load([])
-        self._app.fleet.load(decision.world, self._app.admission.revision)
+        self._app.fleet.load(decision.world, self._app.admission.revision, decision.before)
         self._clients = [
             _Client(self._app, introduce("sidecar~127.0.0.1~bench.shop~shop.svc.cluster.local", {})),
             _Client(
@@ -127,7 +129,9 @@ class _Client:
     def __init__(self, app: App, proxy: Proxy) -> None:
         self.proxy = proxy
         self.previous = Snapshot()
+        self.proofs = TRUST
         self.peer = Peer(Channel.SOCKET)
+        self.aggregated = True
         self._sends: list[Send] = []
         self._stream = Stream(Variant.DELTA, app.fleet.join(proxy, self))
         for type_url in (names.CLUSTER, names.ENDPOINT, names.LISTENER, names.ROUTE):
@@ -144,6 +148,13 @@ class _Client:
 
     def served(self) -> Snapshot:
         return self._stream.served()
+
+    @property
+    def rests(self) -> bool:
+        return self._stream.rests
+
+    def inventory(self) -> list[Holding]:
+        return self._stream.inventory()
 
     def status(self) -> ProxyStatus:
         return ProxyStatus(self.proxy.id, "", "", variant="delta", peer="", version="", connected=True, types={})

@@ -195,6 +195,22 @@ def test_S_16_after_a_restart_routes_of_which_nothing_is_known_may_use_anything(
     assert named(play.only(play.waits(2))) == ["new"]
 
 
+def test_S_16_what_stays_may_never_have_arrived() -> None:
+    """A cluster that is listed because it was served, and is new to the client all the same, gets its endpoints: Envoy
+    acknowledges no list of clusters before each that is new has some.
+    """
+    old = snapshot([cluster("lost"), endpoints("lost")])
+    play = Play(SOTW, cluster("new"), endpoints("new"), route("r", "new"), previous=old)
+    play.version = dict.fromkeys((CLUSTER, ENDPOINT, ROUTE), "older")
+    clusters = play.only(play.asks(CLUSTER))
+    assert named(clusters) == ["lost", "new"]
+    play.settle(play.asks(ENDPOINT, "new"))
+    assert named(play.settle(play.asks(ENDPOINT, "new", "lost"))[0]) == ["lost"]
+    play.acks(clusters)
+    play.settle(play.asks(ROUTE, "r"))
+    assert named(play.only(play.waits(5))) == ["new"]
+
+
 def test_S_16_a_fresh_client_gets_no_leftovers() -> None:
     """A client without a version has nothing to lose, whatever was served to its predecessor."""
     play = Play(SOTW, cluster("new"), previous=snapshot([cluster("old")]))

@@ -1,7 +1,8 @@
 """What clients of state of the world were served last, on disk: such a client comes back saying a version and no names.
 
 After a restart its first answer is the union of what it may have and what it is to have, so that nothing goes before the
-routes are acknowledged that stopped using it. Only types of which an answer lists everything are kept, never a secret. The
+routes are acknowledged that stopped using it. Only types of which an answer lists everything are kept, and the endpoints for
+which a cluster waits that never arrived; never a secret. The
 cost of a change follows the change. Losing the file costs no more than that union, so it is never repaired: what cannot be
 trusted is told and begun anew.
 """
@@ -21,6 +22,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from legation.names import ENDPOINT
 from legation.problems import Problem, Severity
 from legation.snapshot import order
 from legation.snapshot.snapshot import Change, Resource, Snapshot, snapshot
@@ -41,7 +43,7 @@ PAGES: Final = 128 << 10
 SWEEP: Final = 1000
 """Changes after which contents that nobody has any longer are swept out."""
 
-KEPT: Final = frozenset(row.type_url for row in order.ORDER if row.full_state)
+KEPT: Final = frozenset(row.type_url for row in order.ORDER if row.full_state) | {ENDPOINT}
 
 _APPLICATION: Final = 0x4C454753  # "LEGS"
 _FORMAT: Final = 1

@@ -6,7 +6,7 @@ order of the types, and at most one response per type is unanswered. So a slow c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from itertools import chain
 
@@ -172,10 +172,25 @@ class Stream:
                 track.forget(name)
         if asked.opened:
             track.dirty.update(self._snapshot.of(track.row.type_url).keys() - track.held.keys())
+        self._recall(track, asked.names)
         track.ask(asked.names)
         if not track.subscription:
             track.expire()  # an empty or unwanted response may stay without an answer for ever
             track.owed = False
+
+    def _recall(self, track: Track, asked: Iterable[str]) -> None:
+        """What lingers may be new to the client: it was served, and never arrived. Then the client waits for what that
+        refers to, and Envoy acknowledges no cluster before a new one has its endpoints.
+        """
+        known, table = self._previous.of(track.row.type_url), self._snapshot.of(track.row.type_url)
+        for name in asked:
+            if name in known and name not in table and track.row.lingers and self._lingers_for(track, name):
+                track.lingering.setdefault(name, Lingering(known[name]))
+
+    def _lingers_for(self, track: Track, name: str) -> bool:
+        ref = (track.row.type_url, name)
+        lingering = (one.content for other in self._tracks.values() for one in other.lingering.values())
+        return any(content is not None and ref in content.refs for content in lingering)
 
     def _answer(self, track: Track, request: Requested, now: float, commands: list[Command]) -> None:
         """ACK or NACK, told apart by `error_detail` alone. An unknown or empty nonce answers nothing."""
