@@ -154,8 +154,12 @@ def _bound(table: dict[K, V], most: int) -> None:
 
 @dataclass(slots=True)
 class _Pending:
+    """`origins` are those of every content since one was taken: as they are, since a table of routes has thousands, and
+    is joined only when somebody refuses it.
+    """
+
     steps: tuple[int, ...]
-    origins: frozenset[Key]
+    origins: tuple[Collection[Key], ...] = ()
 
 
 class Ledger(Generic[V]):
@@ -187,9 +191,10 @@ class Ledger(Generic[V]):
 
     def _changed(self, old: Resource | None, new: Resource) -> None:
         pending = self._pending.get(old.version) if old is not None else None
-        steps = pending.steps if pending is not None else ()
-        origins = {*(old.origins if old is not None else ()), *(pending.origins if pending is not None else ())}
-        self._pending[new.version] = _Pending((*steps, self._last), frozenset(origins))
+        steps, origins = (pending.steps, pending.origins) if pending is not None else ((), ())
+        if old is not None and not any(old.origins is known for known in origins):
+            origins = (*origins, old.origins)
+        self._pending[new.version] = _Pending((*steps, self._last)[-STEPS:], origins[-STEPS:])
         _bound(self._pending, PENDING)
 
     def took(self, resources: Iterable[Resource]) -> None:
@@ -201,8 +206,8 @@ class Ledger(Generic[V]):
         """The documents behind a content that changed since something else of that name was last taken, each with the
         version that it had then. Of a content that is there since before anyone remembers: all that changed.
         """
-        pending = self._pending.get(resource.version) or _Pending(tuple(self._steps), frozenset())
-        origins = pending.origins | {*resource.origins}
+        pending = self._pending.get(resource.version) or _Pending(tuple(self._steps))
+        origins = frozenset(resource.origins).union(*pending.origins)
         found: dict[Key, V | None] = {}
         for number in pending.steps:
             for key in self._steps.get(number, {}).keys() & origins:
