@@ -152,7 +152,25 @@ def answering(directory: Path, count: int, colour: str, features: int = 0) -> li
 
 # --- services with two subsets ------------------------------------------------------------------------------------
 
-_SERVICE = Template("""\
+_SUBSETS = """\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: $name
+  namespace: shop
+spec:
+  host: $name
+  subsets:
+  - name: v1
+    labels:
+      version: v1
+  - name: v2
+    labels:
+      version: $label
+"""
+
+_SERVICE = Template(
+    """\
 apiVersion: v1
 kind: Service
 metadata:
@@ -168,20 +186,9 @@ spec:
     port: 9080
     targetPort: $target
 ---
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata:
-  name: $name
-  namespace: shop
-spec:
-  host: $name
-  subsets:
-  - name: v1
-    labels:
-      version: v1
-  - name: v2
-    labels:
-      version: $label
+"""
+    + _SUBSETS
+    + """\
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -227,7 +234,8 @@ spec:
   labels:
     app: $name
     version: v2
-""")
+"""
+)
 
 DOCUMENTS = 5
 """Documents of one service: Service, DestinationRule, VirtualService and two endpoints."""
@@ -260,7 +268,8 @@ def services(directory: Path, count: int, *, target: int = 8000, one_file: bool 
     return files
 
 
-_ENTRY = Template("""\
+_ENTRY = Template(
+    """\
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata:
@@ -283,21 +292,9 @@ spec:
     labels:
       version: v2
 ---
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata:
-  name: $name
-  namespace: shop
-spec:
-  host: $name
-  subsets:
-  - name: v1
-    labels:
-      version: v1
-  - name: v2
-    labels:
-      version: v2
-""")
+"""
+    + _SUBSETS
+)
 
 BRIEF = 2
 """Documents of one service in `entries`: ServiceEntry and DestinationRule."""
@@ -307,7 +304,7 @@ def entries(directory: Path, count: int) -> None:
     """So many services with two subsets in as few documents as Istio has for that, a file each."""
     directory.mkdir()
     for number in range(count):
-        text = _ENTRY.substitute(name=name(number))
+        text = _ENTRY.substitute(name=name(number), label="v2")
         directory.joinpath(f"{name(number)}.yaml").write_text(text, encoding="utf-8")
 
 

@@ -93,7 +93,7 @@ def ruling(reader: Reader, host: str, viewer: Viewer, labels: Labels = ()) -> Ru
 
 def rule(reader: Reader, of: Ruling) -> Rule:
     """What rules say together (a unit). The oldest policy wins whole; a subset's name counts once."""
-    items = [item for key in of for item in reader.get(key.kind, (key.namespace, key.name))]
+    items = _documents(reader, of)
     subsets: dict[str, Subset] = {}
     for item in items:
         for subset in item.spec.subsets:
@@ -101,6 +101,10 @@ def rule(reader: Reader, of: Ruling) -> Rule:
             subsets.setdefault(subset.name, Subset(subset.name, labels, subset.traffic_policy))
     policy = next((item.spec.traffic_policy for item in items if item.spec.traffic_policy is not None), None)
     return Rule(policy, tuple(subsets.values()))
+
+
+def _documents(reader: Reader, of: Ruling) -> list[Object]:
+    return [item for key in of for item in reader.get(key.kind, (key.namespace, key.name))]
 
 
 def names_subset(reader: Reader, host: str, subset: str, namespace: str) -> bool:
@@ -213,8 +217,7 @@ def policy(reader: Reader, of: ClusterName, by: Ruling, port: services.ServicePo
 
 def tells_apart(reader: Reader, by: Ruling) -> bool:
     """Whether rules say of any cluster how requests are told to be alike (a unit)."""
-    items = [item for key in by for item in reader.get(key.kind, (key.namespace, key.name))]
-    balancers = (policy.load_balancer for item in items for policy in policies.written(item.spec))
+    balancers = (policy.load_balancer for item in _documents(reader, by) for policy in policies.written(item.spec))
     return any(balancer is not None and balancer.consistent_hash is not None for balancer in balancers)
 
 
