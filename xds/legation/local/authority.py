@@ -50,7 +50,7 @@ class Signer(NamedTuple):
 def initialise(folder: Path, trust_domain: str, days: int = AUTHORITY_DAYS, *, force: bool = False) -> None:
     """Makes an authority: `ca.crt`, `ca.key`. Raises OSError, FileExistsError among it if one is there (unless `force`)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _named(f"legation authority of {trust_domain}")
+    name = common_name(f"legation authority of {trust_domain}")
     made = _builder(name, name, key.public_key(), days)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     made = made.add_extension(_usage(signs=True), critical=True)
@@ -78,14 +78,14 @@ def issue(
     """
     key = ec.generate_private_key(ec.SECP256R1())
     until = signer.certificate.not_valid_after_utc
-    made = _builder(_named(names[0]), signer.certificate.subject, key.public_key(), days, until)
+    made = _builder(common_name(names[0]), signer.certificate.subject, key.public_key(), days, until)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     made = made.add_extension(_usage(signs=False), critical=True)
     end = ExtendedKeyUsageOID.SERVER_AUTH if purpose is Purpose.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
     made = made.add_extension(x509.ExtendedKeyUsage([end]), critical=False)
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
     made = made.add_extension(above, critical=False)
-    made = made.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+    made = made.add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
     certificate = made.sign(signer.key, hashes.SHA256())
     content = {"ca.crt": _pem(signer.certificate), "tls.key": _key_pem(key), "tls.crt": _pem(certificate)}
     _write(folder, content, force=force)
@@ -109,11 +109,13 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )  # fmt: skip
 
 
-def _named(name: str) -> x509.Name:
+def common_name(name: str) -> x509.Name:
+    """A subject or issuer of that name, as far as X.509 has room for it."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
 
 
-def _general(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """A URI, an IP address or a host name, as a certificate's subjectAltName has it."""
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     try:

@@ -11,16 +11,15 @@ import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from legation import names
+from legation.local.authority import common_name, general_name
 from legation.model import analysis, gateway_analysis, servers
 from legation.model.kubernetes import Secret
 from legation.model.meta import Key, Object, ObjectMeta
@@ -42,7 +41,7 @@ class Authority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("legation run")
+        self._name = common_name("legation run")
         made = _builder(self._name, self._name, self._key.public_key())
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.certificate = _pem(made.sign(self._key, hashes.SHA256()))
@@ -54,8 +53,8 @@ class Authority:
     def sign(self, *wanted: str) -> Signed:
         """A certificate for names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = _builder(_named(wanted[0]), self._name, key.public_key())
-        made = made.add_extension(x509.SubjectAlternativeName([_general(name) for name in wanted]), critical=False)
+        made = _builder(common_name(wanted[0]), self._name, key.public_key())
+        made = made.add_extension(x509.SubjectAlternativeName([general_name(name) for name in wanted]), critical=False)
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return Signed(_pem(made.sign(self._key, hashes.SHA256())), key.private_bytes(*form).decode())
 
@@ -129,21 +128,10 @@ def _wanted(world: World, namespace: str) -> dict[Key, tuple[str, ...]]:
     }
 
 
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-
-
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
     return made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(DAYS))
-
-
-def _general(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
 
 
 def _pem(certificate: x509.Certificate) -> str:
